@@ -1,0 +1,76 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Event is one fact about a registration. No event carries a person: neither name, address,
+// contact, birth date nor national id, nor a hash of one.
+type Event interface {
+	// Type is the constant wire name (ce-type). It never follows a Go name.
+	Type() string
+	// Step is the position in the history where the event stands. An event that can be the
+	// outcome of several stages returns the one it was made for.
+	Step() Step
+	// N tells apart the events of one step; "1" where a step happens once.
+	N() string
+}
+
+// Carried are the facts that every stage hands on to the next one.
+type Carried struct {
+	Channel  string `json:"channel"`           // native, finhub, fincode, candescent
+	UserID   string `json:"userId"`            // ours, derived from the registration id
+	PersonID string `json:"personId"`          // ours, derived from the registration id
+	Vault    uint64 `json:"vault"`             // sequence of the sealed person in stream VAULT
+	MAC      string `json:"requestMac"`        // keyed MAC of the whole decoded request, hex
+	Config   string `json:"config"`            // version of the tenant configuration at receipt
+	Dialect  string `json:"dialect,omitempty"` // variant of the channel, e.g. a second path of a vendor
+}
+
+// Subject is where an event stands: reg.<tenant>.<registration>.<step>.<n>. It is also the
+// event's id (ce-id), so a fact can be stored only once.
+type Subject struct {
+	Tenant       string
+	Registration string
+	Step         Step
+	N            string
+}
+
+// ErrSubject is returned for a subject that is not a registration's.
+var ErrSubject = errors.New("not a registration subject")
+
+var token = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// ValidToken reports whether s can stand as a tenant, a registration or an n in a subject.
+func ValidToken(s string) bool { return token.MatchString(s) }
+
+// SubjectOf returns where e of the given registration is stored.
+func SubjectOf(tenant, registration string, e Event) Subject {
+	return Subject{Tenant: tenant, Registration: registration, Step: e.Step(), N: e.N()}
+}
+
+func (s Subject) String() string {
+	return "reg." + s.Tenant + "." + s.Registration + "." + string(s.Step) + "." + s.N
+}
+
+// Template is the subject without its ids: the low-cardinality name for spans and metrics.
+func (s Subject) Template() string {
+	return "reg.{tenant}.{registration}." + string(s.Step) + ".{n}"
+}
+
+// ParseSubject is the inverse of String. Its error wraps ErrSubject.
+func ParseSubject(subject string) (Subject, error) {
+	t := strings.Split(subject, ".")
+	if len(t) != 5 || t[0] != "reg" {
+		return Subject{}, fmt.Errorf("%w: want reg.<tenant>.<registration>.<step>.<n>", ErrSubject)
+	}
+	for _, part := range t[1:] {
+		if !ValidToken(part) {
+			return Subject{}, fmt.Errorf("%w: a token is not of A-Z a-z 0-9 _ -, 1 to 64 long", ErrSubject)
+		}
+	}
+	return Subject{t[1], t[2], Step(t[3]), t[4]}, nil
+}

@@ -1,0 +1,3 @@
+module github.com/usherhq/usher/events
+
+go 1.26.0
