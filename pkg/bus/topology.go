@@ -1,0 +1,226 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/usherhq/usher/events"
+)
+
+// Streams of the broker. FEED_<tenant> is made for each tenant besides.
+const (
+	Registrations = "REGISTRATIONS" // every event of every registration
+	Tenants       = "TENANTS"       // facts about a tenant rather than a registration
+	VaultStream   = "VAULT"         // sealed persons in flight
+	DeadLetters   = "DEADLETTERS"   // messages a stage gave up on
+	Replays       = "REPLAY"        // dead letters on their way back to their stage
+)
+
+const (
+	ackWait        = 15 * time.Second
+	deadLetterAge  = 30 * 24 * time.Hour
+	tenantFactAge  = 7 * 365 * 24 * time.Hour
+	replayInFlight = 16
+	ledgerInFlight = 512
+)
+
+// Limits size the streams.
+type Limits struct {
+	MaxAge        time.Duration // of a registration's events; what is open longer is lost
+	MaxBytes      int64         // of REGISTRATIONS
+	VaultMaxBytes int64
+	Replicas      int
+	Memory        bool // tests only: nothing is written to disk
+}
+
+// Topology is the streams and consumers that the services need. Only Apply writes them;
+// nothing is ever deleted, and what the broker refuses to change is an error for a human.
+type Topology struct {
+	Limits  Limits
+	Tenants []string
+}
+
+// FeedStream names the stream of a tenant's own, gapless copy of its events.
+func FeedStream(tenant string) string { return "FEED_" + tenant }
+
+// Streams returns the configuration of every stream.
+func (t Topology) Streams() []jetstream.StreamConfig {
+	streams := []jetstream.StreamConfig{
+		t.stream(Registrations, "reg.>", t.Limits.MaxAge, t.Limits.MaxBytes),
+		t.stream(Tenants, "tenant.>", tenantFactAge, -1),
+		t.stream(VaultStream, "vault.>", t.Limits.MaxAge, t.Limits.VaultMaxBytes),
+		t.stream(DeadLetters, "dead.>", deadLetterAge, -1),
+		t.stream(Replays, "replay.>", deadLetterAge, -1),
+	}
+	for _, tenant := range t.Tenants {
+		streams = append(streams, t.feed(tenant))
+	}
+	return streams
+}
+
+func (t Topology) stream(name, subject string, age time.Duration, maxBytes int64) jetstream.StreamConfig {
+	if maxBytes == 0 {
+		maxBytes = -1
+	}
+	return jetstream.StreamConfig{
+		Name:        name,
+		Subjects:    []string{subject},
+		Storage:     t.storage(),
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardNew,
+		MaxAge:      age,
+		MaxBytes:    maxBytes,
+		Replicas:    max(t.Limits.Replicas, 1),
+		AllowDirect: true,
+	}
+}
+
+func (t Topology) feed(tenant string) jetstream.StreamConfig {
+	feed := t.stream(FeedStream(tenant), "", tenantFactAge, -1)
+	feed.Subjects = nil
+	feed.DenyDelete, feed.DenyPurge = true, true
+	feed.Sources = []*jetstream.StreamSource{
+		{Name: Registrations, SubjectTransforms: []jetstream.SubjectTransformConfig{
+			{Source: "reg." + tenant + ".*.*.*", Destination: "feed." + tenant}}},
+		{Name: Tenants, SubjectTransforms: []jetstream.SubjectTransformConfig{
+			{Source: "tenant." + tenant + ".*.*", Destination: "feed." + tenant}}},
+	}
+	return feed
+}
+
+func (t Topology) storage() jetstream.StorageType {
+	if t.Limits.Memory {
+		return jetstream.MemoryStorage
+	}
+	return jetstream.FileStorage
+}
+
+// Consumer is one durable pull consumer of a service.
+type Consumer struct {
+	Service  events.Service
+	Stream   string
+	Name     string
+	Filter   string
+	InFlight int
+}
+
+// Consumers derives every durable consumer from the flow table: one for each service and step
+// it reacts to, one for its replays, and ledger's on everything.
+func Consumers() []Consumer {
+	var consumers []Consumer
+	replays := map[events.Service]bool{}
+	for _, row := range events.Flow {
+		for _, to := range row.To {
+			consumers = append(consumers, Consumer{
+				Service: to.Service, Stream: Registrations, InFlight: to.InFlight,
+				Name: consumerName(to.Service, row.Step), Filter: "reg.*.*." + string(row.Step) + ".*",
+			})
+			if !replays[to.Service] {
+				replays[to.Service] = true
+				consumers = append(consumers, replayConsumer(to.Service))
+			}
+		}
+	}
+	return append(consumers, replayConsumer(events.Ledger), Consumer{
+		Service: events.Ledger, Stream: Registrations, InFlight: ledgerInFlight, Name: string(events.Ledger) + "-all", Filter: "reg.>",
+	})
+}
+
+func consumerName(s events.Service, step events.Step) string { return string(s) + "-" + string(step) }
+
+func replayConsumer(s events.Service) Consumer {
+	return Consumer{Service: s, Stream: Replays, InFlight: replayInFlight, Name: string(s) + "-replay", Filter: "replay." + string(s) + ".>"}
+}
+
+func (c Consumer) config(replicas int) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       c.Name,
+		FilterSubject: c.Filter,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       ackWait,
+		MaxDeliver:    -1,
+		MaxAckPending: c.InFlight,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		Replicas:      replicas,
+	}
+}
+
+// Apply creates what is missing and updates what differs. It is safe to run at any time, by
+// several processes at once, and never deletes.
+func (t Topology) Apply(ctx context.Context, js jetstream.JetStream) error {
+	for _, s := range t.Streams() {
+		if _, err := js.CreateOrUpdateStream(ctx, s); err != nil {
+			return fmt.Errorf("apply stream %s: %w", s.Name, err)
+		}
+	}
+	for _, c := range Consumers() {
+		if _, err := js.CreateOrUpdateConsumer(ctx, c.Stream, c.config(0)); err != nil {
+			return fmt.Errorf("apply consumer %s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
+// Verify names every stream and consumer that is missing or differs from what Apply would
+// make. A service runs it at start and refuses to run on another topology than its own.
+func (t Topology) Verify(ctx context.Context, js jetstream.JetStream, service events.Service) error {
+	var problems []error
+	for _, want := range t.Streams() {
+		s, err := js.Stream(ctx, want.Name)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("stream %s: %w; run `usher topology apply`", want.Name, err))
+			continue
+		}
+		problems = append(problems, compareStream(s.CachedInfo().Config, want)...)
+	}
+	for _, c := range Consumers() {
+		if c.Service != service {
+			continue
+		}
+		got, err := js.Consumer(ctx, c.Stream, c.Name)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("consumer %s: %w; run `usher topology apply`", c.Name, err))
+			continue
+		}
+		problems = append(problems, compareConsumer(got.CachedInfo().Config, c.config(0))...)
+	}
+	return errors.Join(problems...)
+}
+
+func compareStream(got, want jetstream.StreamConfig) []error {
+	return differences("stream "+want.Name, map[string][2]any{
+		"subjects":     {len(got.Subjects), len(want.Subjects)},
+		"retention":    {got.Retention, want.Retention},
+		"discard":      {got.Discard, want.Discard},
+		"max age":      {got.MaxAge, want.MaxAge},
+		"storage":      {got.Storage, want.Storage},
+		"allow direct": {got.AllowDirect, want.AllowDirect},
+		"deny delete":  {got.DenyDelete, want.DenyDelete},
+		"persist mode": {got.PersistMode, want.PersistMode},
+	})
+}
+
+func compareConsumer(got, want jetstream.ConsumerConfig) []error {
+	return differences("consumer "+want.Durable, map[string][2]any{
+		"filter":          {got.FilterSubject, want.FilterSubject},
+		"ack policy":      {got.AckPolicy, want.AckPolicy},
+		"ack wait":        {got.AckWait, want.AckWait},
+		"max deliver":     {got.MaxDeliver, want.MaxDeliver},
+		"max ack pending": {got.MaxAckPending, want.MaxAckPending},
+	})
+}
+
+func differences(of string, settings map[string][2]any) []error {
+	var problems []error
+	for name, v := range settings {
+		if !reflect.DeepEqual(v[0], v[1]) {
+			problems = append(problems, fmt.Errorf("%s: %s is %v, want %v; run `usher topology apply`", of, name, v[0], v[1]))
+		}
+	}
+	return problems
+}
