@@ -1,0 +1,317 @@
+// Package storetest is the conformance suite of store.Backend: every implementation passes it.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/usherhq/usher/pkg/store"
+)
+
+// Schema is the collection that the suite uses.
+var Schema = store.Schema{
+	Collection: "people",
+	Unique:     [][]string{{"tenant", "u_email"}, {"tenant", "u_nid"}},
+	Index:      [][]string{{"tenant", "at"}, {"status"}},
+}
+
+// Run tests a backend. open returns one on the same empty data each time within one test, so
+// that what was written survives its closing; the suite closes it.
+func Run(t *testing.T, fresh func(t *testing.T) (open func() store.Backend)) {
+	tests := []struct {
+		name string
+		run  func(*testing.T, store.Backend)
+	}{
+		{"an id is inserted once and the first document stays", insertsOnce},
+		{"an update of a document that changed since is refused", guardsUpdates},
+		{"a unique value belongs to one document of a tenant", keepsUnique},
+		{"two documents without a unique field do not collide", allowsAbsent},
+		{"a tombstone without the field frees the unique value", freesByTombstone},
+		{"of writers racing for one id or one value exactly one wins", letsOneWin},
+		{"a failing write of a batch leaves the others alone", isolatesFailures},
+		{"pages neither skip nor repeat, also under equal keys", paginates},
+		{"fields that are not of the schema or of another type are refused", refusesBadFields},
+		{"a deleted document is gone and deleting it again is no error", deletes},
+		{"a cancelled write writes nothing", honoursContext},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := prepared(t, fresh(t))
+			defer b.Close()
+			test.run(t, b)
+		})
+	}
+	t.Run("what was confirmed is there after reopening", func(t *testing.T) { survives(t, fresh(t)) })
+	t.Run("a missing collection, field or index is named", func(t *testing.T) { names(t, fresh(t)) })
+}
+
+func prepared(t *testing.T, open func() store.Backend) store.Backend {
+	t.Helper()
+	b := open()
+	for range 2 {
+		if err := b.Ensure(t.Context(), Schema); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Verify(t.Context(), Schema); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func document(id string, fields store.Fields) store.Document {
+	return store.Document{ID: id, Fields: fields, Body: fmt.Appendf(nil, `{"id":%q}`, id)}
+}
+
+func insert(b store.Backend, d store.Document) error { return write(b, store.Insert, d) }
+func update(b store.Backend, d store.Document) error { return write(b, store.Update, d) }
+
+func write(b store.Backend, kind store.OpKind, d store.Document) error {
+	return b.Write(context.Background(), Schema.Collection, []store.Op{{Kind: kind, Document: d}})[0]
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, b store.Backend, id string) (store.Document, bool) {
+	t.Helper()
+	found, err := b.Get(t.Context(), Schema.Collection, id)
+	must(t, err)
+	d, ok := found[id]
+	return d, ok
+}
+
+func insertsOnce(t *testing.T, b store.Backend) {
+	must(t, insert(b, store.Document{ID: "a", Body: []byte(`{"v":"Ünï \u0000"}`)}))
+	if err := insert(b, document("a", nil)); !errors.Is(err, store.ErrExists) {
+		t.Errorf("second insert: %v", err)
+	}
+	if d, _ := get(t, b, "a"); string(d.Body) != `{"v":"Ünï \u0000"}` || d.Version != 1 {
+		t.Errorf("stored %s, version %d", d.Body, d.Version)
+	}
+}
+
+func guardsUpdates(t *testing.T, b store.Backend) {
+	must(t, insert(b, document("a", store.Fields{"status": "new"})))
+	d, _ := get(t, b, "a")
+	d.Body, d.Fields = []byte(`{"v":2}`), store.Fields{"status": "old"}
+	must(t, update(b, d))
+	if err := update(b, d); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("update of version 1 after it changed: %v", err)
+	}
+	if err := update(b, document("absent", nil)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("update of an absent document: %v", err)
+	}
+	if now, _ := get(t, b, "a"); now.Version != 2 || string(now.Body) != `{"v":2}` {
+		t.Errorf("version %d, body %s", now.Version, now.Body)
+	}
+	if n, err := b.Count(t.Context(), Schema.Collection, store.Fields{"status": "old"}); n != 1 || err != nil {
+		t.Errorf("%d documents have the new field, %v", n, err)
+	}
+}
+
+func keepsUnique(t *testing.T, b store.Backend) {
+	must(t, insert(b, document("a", store.Fields{"tenant": "t1", "u_email": "x", "u_nid": "1"})))
+	must(t, insert(b, document("other tenant", store.Fields{"tenant": "t2", "u_email": "x"})))
+	var duplicate *store.DuplicateError
+	err := insert(b, document("b", store.Fields{"tenant": "t1", "u_email": "x", "u_nid": "2"}))
+	if !errors.As(err, &duplicate) || duplicate.Field() != "u_email" {
+		t.Errorf("same e-mail: %v", err)
+	}
+	err = insert(b, document("b", store.Fields{"tenant": "t1", "u_email": "y", "u_nid": "1"}))
+	if !errors.As(err, &duplicate) || duplicate.Field() != "u_nid" {
+		t.Errorf("same national id: %v", err)
+	}
+	if err := insert(b, document("a", store.Fields{"tenant": "t1", "u_email": "x"})); !errors.Is(err, store.ErrExists) {
+		t.Errorf("same id and same value: %v", err)
+	}
+	must(t, insert(b, document("c", store.Fields{"tenant": "t1", "u_email": "z"})))
+	c, _ := get(t, b, "c")
+	c.Fields = store.Fields{"tenant": "t1", "u_email": "x"}
+	if err := update(b, c); !errors.As(err, &duplicate) {
+		t.Errorf("update to a taken value: %v", err)
+	}
+}
+
+func allowsAbsent(t *testing.T, b store.Backend) {
+	must(t, insert(b, document("a", store.Fields{"tenant": "t"})))
+	must(t, insert(b, document("b", store.Fields{"tenant": "t"})))
+}
+
+func freesByTombstone(t *testing.T, b store.Backend) {
+	must(t, insert(b, document("a", store.Fields{"tenant": "t", "u_email": "x"})))
+	d, _ := get(t, b, "a")
+	d.Fields, d.Body = store.Fields{"tenant": "t"}, []byte(`{"erased":true}`)
+	must(t, update(b, d))
+	must(t, insert(b, document("b", store.Fields{"tenant": "t", "u_email": "x"})))
+}
+
+func letsOneWin(t *testing.T, b store.Backend) {
+	const writers = 16
+	won := func(d func(i int) store.Document) int {
+		var (
+			mu   sync.Mutex
+			wins int
+			wg   sync.WaitGroup
+		)
+		for i := range writers {
+			wg.Go(func() {
+				err := insert(b, d(i))
+				var duplicate *store.DuplicateError
+				if err != nil && !errors.Is(err, store.ErrExists) && !errors.As(err, &duplicate) {
+					t.Errorf("writer %d: %v", i, err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					wins++
+				}
+			})
+		}
+		wg.Wait()
+		return wins
+	}
+	if n := won(func(int) store.Document { return document("same", nil) }); n != 1 {
+		t.Errorf("%d writers won the id", n)
+	}
+	if n := won(func(i int) store.Document {
+		return document(fmt.Sprint("w", i), store.Fields{"tenant": "t", "u_email": "x"})
+	}); n != 1 {
+		t.Errorf("%d writers won the value", n)
+	}
+}
+
+func isolatesFailures(t *testing.T, b store.Backend) {
+	must(t, insert(b, document("taken", store.Fields{"tenant": "t", "u_email": "x"})))
+	errs := b.Write(t.Context(), Schema.Collection, []store.Op{
+		{Kind: store.Insert, Document: document("first", nil)},
+		{Kind: store.Insert, Document: document("taken", nil)},
+		{Kind: store.Insert, Document: document("duplicate", store.Fields{"tenant": "t", "u_email": "x"})},
+		{Kind: store.Update, Document: document("absent", nil)},
+		{Kind: store.Insert, Document: document("bad", store.Fields{"tenant": 1.5})},
+		{Kind: store.Insert, Document: document("last", nil)},
+	})
+	failed := make([]bool, len(errs))
+	for i, err := range errs {
+		failed[i] = err != nil
+	}
+	if want := []bool{false, true, true, true, true, false}; !slices.Equal(failed, want) {
+		t.Errorf("errors %v", errs)
+	}
+	for _, id := range []string{"first", "last"} {
+		if _, ok := get(t, b, id); !ok {
+			t.Errorf("%s is not stored", id)
+		}
+	}
+}
+
+func paginates(t *testing.T, b store.Backend) {
+	const n = 25
+	for i := range n {
+		must(t, insert(b, document(fmt.Sprintf("%02d", i), store.Fields{"tenant": "t", "at": int64(i / 7), "status": "s"})))
+	}
+	must(t, insert(b, document("other", store.Fields{"tenant": "u", "at": int64(1)})))
+	for _, order := range []string{"", "at", "-at", "-tenant"} {
+		q := store.Query{Where: store.Fields{"tenant": "t"}, Order: order, Limit: 4}
+		var ids []string
+		for {
+			page, next, err := b.Find(t.Context(), Schema.Collection, q)
+			must(t, err)
+			for _, d := range page {
+				ids = append(ids, d.ID)
+			}
+			if next == "" {
+				break
+			}
+			q.After = next
+		}
+		want := slices.Sorted(slices.Values(ids))
+		if strings.HasPrefix(order, "-") {
+			slices.Reverse(want)
+		}
+		if len(slices.Compact(slices.Clone(want))) != n || !slices.Equal(ids, want) {
+			t.Errorf("order %q gave %v", order, ids)
+		}
+	}
+	page, _, err := b.Find(t.Context(), Schema.Collection, store.Query{Range: &store.Range{Field: "at", From: 1, To: 2}, Order: "at", Limit: 100})
+	if err != nil || len(page) != 15 {
+		t.Errorf("range found %d, %v", len(page), err)
+	}
+	if _, _, err := b.Find(t.Context(), Schema.Collection, store.Query{After: "rubbish", Limit: 1}); !errors.Is(err, store.ErrCursor) {
+		t.Errorf("a rubbish cursor: %v", err)
+	}
+}
+
+func refusesBadFields(t *testing.T, b store.Backend) {
+	for name, fields := range map[string]store.Fields{"unknown": {"surprise": "x"}, "of another type": {"tenant": true}} {
+		if err := insert(b, document("a", fields)); err == nil {
+			t.Errorf("a field %s was accepted", name)
+		}
+	}
+	if _, err := b.Count(t.Context(), Schema.Collection, store.Fields{"surprise": "x"}); err == nil {
+		t.Error("a query by a field without an index was accepted")
+	}
+	if err := insert(b, store.Document{ID: "a", Body: []byte("{")}); err == nil {
+		t.Error("a body that is no JSON was accepted")
+	}
+}
+
+func deletes(t *testing.T, b store.Backend) {
+	must(t, insert(b, document("a", nil)))
+	for range 2 {
+		must(t, write(b, store.Delete, store.Document{ID: "a"}))
+	}
+	if _, ok := get(t, b, "a"); ok {
+		t.Error("the document is still there")
+	}
+}
+
+func honoursContext(t *testing.T, b store.Backend) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.Write(ctx, Schema.Collection, []store.Op{{Kind: store.Insert, Document: document("a", nil)}})[0]; err == nil {
+		t.Error("a cancelled write succeeded")
+	}
+	if _, ok := get(t, b, "a"); ok {
+		t.Error("a cancelled write is stored")
+	}
+}
+
+func survives(t *testing.T, open func() store.Backend) {
+	b := prepared(t, open)
+	for i := range 50 {
+		must(t, insert(b, document(fmt.Sprint(i), store.Fields{"status": "kept"})))
+	}
+	must(t, b.Close())
+	b = open()
+	defer b.Close()
+	must(t, b.Verify(t.Context(), Schema))
+	if n, err := b.Count(t.Context(), Schema.Collection, store.Fields{"status": "kept"}); n != 50 || err != nil {
+		t.Errorf("%d of 50 documents, %v", n, err)
+	}
+}
+
+func names(t *testing.T, open func() store.Backend) {
+	b := open()
+	defer b.Close()
+	if err := b.Verify(t.Context(), Schema); err == nil || !strings.Contains(err.Error(), Schema.Collection) {
+		t.Errorf("nothing is there: %v", err)
+	}
+	must(t, b.Ensure(t.Context(), Schema))
+	wider := Schema
+	wider.Index = append(slices.Clone(Schema.Index), []string{"colour"})
+	if err := b.Verify(t.Context(), wider); err == nil {
+		t.Error("a missing index is not named")
+	}
+	must(t, b.Ensure(t.Context(), wider))
+	must(t, b.Verify(t.Context(), wider))
+}
