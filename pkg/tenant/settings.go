@@ -1,0 +1,117 @@
+package tenant
+
+import "time"
+
+// Tenant is one customer of this installation.
+type Tenant struct {
+	ID       string   `yaml:"id"`
+	Name     string   `yaml:"name"`
+	Disabled bool     `yaml:"disabled"` // intake 403; what is open finishes
+	Dialects Dialects `yaml:"dialects"`
+	// Unique lists what no two accounts share: email, username, memberNumber, nationalId.
+	Unique      []string   `yaml:"unique"` // default email, username
+	Roles       []string   `yaml:"roles"`  // that a registration may ask for; default ACCOUNT_OWNER, USER
+	Password    Password   `yaml:"password"`
+	Activation  Activation `yaml:"activation"`
+	Mail        Mail       `yaml:"mail"`
+	SyncTimeout Duration   `yaml:"syncTimeout"` // how long a vendor call waits for its outcome; default 10s
+	CORSOrigins []string   `yaml:"corsOrigins"` // exact origins, as browsers send them
+	Limits      Limits     `yaml:"limits"`
+	Argon2      Argon2     `yaml:"argon2"`
+	CatalogName string     `yaml:"catalog"`
+	PolicyName  string     `yaml:"policy"`
+
+	Catalog *Catalog `yaml:"-"`
+	Policy  *Policy  `yaml:"-"`
+}
+
+// Dialects are the HTTP dialects a tenant accepts; an absent one is refused.
+type Dialects struct {
+	Native     bool        `yaml:"native"`
+	FinHub     *FinHub     `yaml:"finhub"`
+	Fincode    *Fincode    `yaml:"fincode"`
+	Candescent *Candescent `yaml:"candescent"`
+}
+
+// FinHub are the settings of the FinHub dialect.
+type FinHub struct {
+	LenientHeaders bool `yaml:"lenientHeaders"` // demand only Authorization, X-Tenant-ID, Content-Type
+	FlatBody       bool `yaml:"flatBody"`       // accept a body without individualCustomer.person
+}
+
+// Fincode are the settings of the Fincode dialect.
+type Fincode struct {
+	Auth           string `yaml:"auth"`           // token (default) or none
+	AllowAnonymous bool   `yaml:"allowAnonymous"` // accept auth: none outside the demonstration
+	HostLabel      string `yaml:"hostLabel"`      // the tenant in {tenant}.fincode.software
+	Platform       string `yaml:"platform"`       // value of the platform header; default fincode
+	AllowPlain     bool   `yaml:"allowPlain"`     // accept payloadEncrypted: false
+	StrictPhone    bool   `yaml:"strictPhone"`    // refuse numbers that no numbering plan has
+}
+
+// Candescent are the settings of the Candescent dialect.
+type Candescent struct {
+	InstitutionID string       `yaml:"institutionId"`
+	UserNameMin   int          `yaml:"userNameMin"` // default 8
+	UserNameMax   int          `yaml:"userNameMax"` // default 20
+	Disclosures   []Disclosure `yaml:"disclosures"`
+}
+
+// Disclosure is a document an applicant must accept.
+type Disclosure struct {
+	ID      string `yaml:"id"`
+	Version string `yaml:"version"`
+}
+
+// Password bounds the native dialect's passwords.
+type Password struct {
+	MinLength int `yaml:"minLength"` // code points, default 8
+	MaxLength int `yaml:"maxLength"` // bytes, default 256
+}
+
+// Activation are the rules of the activation code.
+type Activation struct {
+	CodeValidity   Duration `yaml:"codeValidity"`   // default 24h
+	ResendCooldown Duration `yaml:"resendCooldown"` // default 60s
+	ResendsPerDay  int      `yaml:"resendsPerDay"`  // default 5
+	MaxTries       int      `yaml:"maxTries"`       // default 10
+}
+
+// Mail is the sender of a tenant's mails.
+type Mail struct {
+	From     string `yaml:"from"`
+	FromName string `yaml:"fromName"` // default the tenant's name
+	Language string `yaml:"language"` // en (default) or de
+}
+
+// Limits are requests per second; 0 means none.
+type Limits struct {
+	PerTenant  float64 `yaml:"perTenant"`
+	PerAddress float64 `yaml:"perAddress"`
+}
+
+// Argon2 are the parameters of argon2id (RFC 9106).
+type Argon2 struct {
+	MemoryKiB uint32 `yaml:"memoryKiB"` // default 19456
+	Time      uint32 `yaml:"time"`      // passes, default 2
+	Lanes     uint8  `yaml:"lanes"`     // default 1
+}
+
+func (t *Tenant) setDefaults() {
+	t.Unique = []string{"email", "username"}
+	t.Roles = []string{"ACCOUNT_OWNER", "USER"}
+	t.Password = Password{MinLength: 8, MaxLength: 256}
+	t.Activation = Activation{
+		CodeValidity:   Duration(24 * time.Hour),
+		ResendCooldown: Duration(time.Minute),
+		ResendsPerDay:  5,
+		MaxTries:       10,
+	}
+	t.Mail.Language = "en"
+	t.SyncTimeout = Duration(10 * time.Second)
+	t.Argon2 = Argon2{MemoryKiB: 19456, Time: 2, Lanes: 1}
+}
+
+func (f *Fincode) setDefaults() { f.Auth, f.Platform = "token", "fincode" }
+
+func (c *Candescent) setDefaults() { c.UserNameMin, c.UserNameMax = 8, 20 }
