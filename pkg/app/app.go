@@ -1,0 +1,64 @@
+// Package app runs services: one in a process of its own or several together, by the same
+// code. A service is a name and a Run; all it gets from outside is in Env.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/usherhq/usher/events"
+	"github.com/usherhq/usher/pkg/store"
+)
+
+// Service is one part of the pipeline.
+type Service struct {
+	Name events.Service
+	// Schemas are the collections of its own store.
+	Schemas []store.Schema
+	// Run works until ctx ends, finishes what is in flight and returns nil. An error ends the
+	// process.
+	Run func(ctx context.Context, env *Env) error
+}
+
+// Main runs the services until SIGINT or SIGTERM, then drains. It exits 0 after an orderly
+// stop and 1 after an error, which it prints.
+func Main(services ...Service) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := Run(ctx, Options{Getenv: os.Getenv}, services...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// Run runs the services until ctx ends. The first error stops the others. It returns when
+// all have finished.
+func Run(ctx context.Context, o Options, services ...Service) (err error) {
+	p, err := newProcess(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.serveOps(ctx) })
+	for _, s := range services {
+		env, err := p.env(ctx, s)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+		group.Go(func() error {
+			if err := s.Run(ctx, env); err != nil {
+				return fmt.Errorf("%s: %w", s.Name, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
