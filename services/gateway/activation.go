@@ -1,0 +1,225 @@
+package gateway
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/usherhq/usher/events"
+	"github.com/usherhq/usher/pkg/bus"
+	"github.com/usherhq/usher/pkg/keys"
+	"github.com/usherhq/usher/pkg/tenant"
+	"github.com/usherhq/usher/services/gateway/jsonbody"
+	"github.com/usherhq/usher/services/gateway/native"
+)
+
+// activated is a right code's answer: when the account became active.
+type activated struct{ at time.Time }
+
+// decisionTime is how long an answer waits for accounts.
+const decisionTime = 10 * time.Second
+
+// refusals words why a code did not activate.
+var refusals = map[string]*failure{
+	events.WrongCode:   fail(http.StatusBadRequest, "wrong-code", "code is not right; check the mail"),
+	events.CodeExpired: fail(http.StatusGone, "code-expired", "code has expired; ask for a new mail"),
+	events.CodeLocked:  fail(http.StatusTooManyRequests, "code-locked", "too many wrong codes; ask for a new mail"),
+}
+
+// activate presents a code to accounts and waits for the decision.
+func (g *gateway) activate(r *http.Request, t *tenant.Tenant, id string, history []events.Record, code string) (activated, *failure) {
+	if code == "" || len(code) > 64 {
+		return activated{}, fail(http.StatusBadRequest, "malformed", "code is required: the one in the mail")
+	}
+	if _, _, exists := find[events.AccountCreated](history); !exists {
+		return activated{}, fail(http.StatusConflict, "not-awaiting-activation", "the registration has no account to activate; read its status")
+	}
+	request, f := g.activationRequest(r, t.ID, id)
+	if f != nil {
+		return activated{}, f
+	}
+	watch, err := g.watch(t.ID, id)
+	if err != nil {
+		return activated{}, g.intake.internal(r.Context(), err)
+	}
+	defer watch.stop()
+	err = g.env.Bus.Publish(r.Context(), t.ID, id, events.ActivationRequested{RequestID: request, CodeHash: keys.HashCode(id, code)})
+	if err != nil && !errors.Is(err, bus.ErrExists) {
+		return activated{}, g.intake.internal(r.Context(), err)
+	}
+	history, decided := watch.until(r.Context(), decisionTime, func(h []events.Record) bool { return decisionOn(h, request) != nil })
+	if !decided {
+		return activated{}, unavailable("the activation is not decided yet; retry with the same Idempotency-Key")
+	}
+	return g.decided(history, request)
+}
+
+// activationRequest is the id of one presentation of a code: the same for the same
+// idempotency key.
+func (g *gateway) activationRequest(r *http.Request, tenant, id string) (string, *failure) {
+	key, f := idempotencyKey(r)
+	if f != nil {
+		return "", f
+	}
+	if key != "" {
+		key = "activation|" + id + "|" + key
+	}
+	request, err := g.env.Keys.RegistrationID(tenant, key)
+	if err != nil {
+		return "", g.intake.internal(r.Context(), err)
+	}
+	return request, nil
+}
+
+func decisionOn(history []events.Record, request string) events.Event {
+	for _, r := range history {
+		if r.Subject.Step == events.StepActivated && r.Subject.N == request {
+			return r.Event
+		}
+	}
+	return nil
+}
+
+func (g *gateway) decided(history []events.Record, request string) (activated, *failure) {
+	refused, isRefused := decisionOn(history, request).(events.ActivationRefused)
+	if isRefused && refused.Code != events.AlreadyActive {
+		if f, known := refusals[refused.Code]; known {
+			return activated{}, f
+		}
+		return activated{}, fail(http.StatusConflict, "not-activated", "the code did not activate the account")
+	}
+	_, at, _ := find[events.AccountActivated](history)
+	return activated{at.Stored.UTC()}, nil
+}
+
+// postActivation answers POST /v1/registrations/{id}/activation.
+func (g *gateway) postActivation(w http.ResponseWriter, r *http.Request) {
+	c, history, f := g.read(r)
+	if f != nil {
+		nativeFail(w, f)
+		return
+	}
+	body, f := readBody(w, r)
+	if f != nil {
+		nativeFail(w, f)
+		return
+	}
+	var request struct {
+		Code string `json:"code"`
+	}
+	if err := jsonbody.Decode(body, &request, jsonbody.RefuseUnknown()); err != nil {
+		nativeProblem(w, native.Malformed(err))
+		return
+	}
+	id := mux.Vars(r)["id"]
+	result, f := g.activate(r, c.tenant, id, history, request.Code)
+	if f != nil {
+		nativeFail(w, f)
+		return
+	}
+	w.Header().Set("X-Registration-ID", id)
+	writeJSON(w, http.StatusOK, map[string]any{"id": id, "status": events.StatusActivated, "activatedAt": result.at})
+}
+
+// postResend answers POST /v1/registrations/{id}/activation/resend. Of parallel requests one
+// wins; the others hear 429.
+func (g *gateway) postResend(w http.ResponseWriter, r *http.Request) {
+	c, history, f := g.read(r)
+	if f != nil {
+		nativeFail(w, f)
+		return
+	}
+	if _, _, exists := find[events.AccountCreated](history); !exists {
+		nativeFail(w, fail(http.StatusConflict, "not-awaiting-activation", "the registration has no account to activate; read its status"))
+		return
+	}
+	id, k := mux.Vars(r)["id"], 1
+	for _, record := range history {
+		if record.Subject.Step == events.StepResend {
+			k++
+		}
+	}
+	watch, err := g.watch(c.tenant.ID, id)
+	if err != nil {
+		nativeFail(w, g.intake.internal(r.Context(), err))
+		return
+	}
+	defer watch.stop()
+	err = g.env.Bus.Publish(r.Context(), c.tenant.ID, id, events.ResendRequested{K: k, Actor: c.Subject})
+	if errors.Is(err, bus.ErrExists) {
+		nativeFail(w, &failure{http.StatusTooManyRequests, "too-many-requests", "another resend is under way; retry later", retryHint})
+		return
+	}
+	if err != nil {
+		nativeFail(w, g.intake.internal(r.Context(), err))
+		return
+	}
+	var decision events.Event
+	watch.until(r.Context(), decisionTime, func(h []events.Record) bool {
+		for _, record := range h {
+			if record.Subject.Step == events.StepCode && record.Subject.N == fmt.Sprint(k) {
+				decision = record.Event
+			}
+		}
+		return decision != nil
+	})
+	resendAnswer(w, id, decision)
+}
+
+func resendAnswer(w http.ResponseWriter, id string, decision events.Event) {
+	w.Header().Set("X-Registration-ID", id)
+	refused, isRefused := decision.(events.ResendRefused)
+	switch {
+	case isRefused && refused.Code == events.ResendClosed:
+		nativeFail(w, fail(http.StatusConflict, "not-awaiting-activation", "the account is not waiting for its activation; read its status"))
+	case isRefused:
+		nativeFail(w, &failure{http.StatusTooManyRequests, "too-many-requests", "no further mail now (" + refused.Code + "); retry later", time.Duration(refused.RetrySeconds) * time.Second})
+	default:
+		w.Header().Set("Location", statusPath(id))
+		writeJSON(w, http.StatusAccepted, map[string]any{"id": id, "statusUrl": statusPath(id)})
+	}
+}
+
+//go:embed activate.html activate.js
+var pages embed.FS
+
+var activatePage = template.Must(template.ParseFS(pages, "activate.html"))
+
+// activationPage is the public page of the link in the mail. GET only renders, since mail
+// scanners follow links; the code stays in the fragment, which no server sees; POST activates.
+// Every failure reads the same.
+func (g *gateway) activationPage(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	view := struct{ Name, State string }{State: "form"}
+	if t, known := g.env.Config.Tenant(mux.Vars(r)["tenant"]); known {
+		view.Name = t.Name
+		if r.Method == http.MethodPost {
+			view.State = g.activateByForm(w, r, t)
+		}
+	}
+	_ = activatePage.Execute(w, view)
+}
+
+func (g *gateway) activateByForm(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) string {
+	if g.access.limits.take("activate|"+address(r), 5) > 0 {
+		return "failed"
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
+	id := mux.Vars(r)["id"]
+	history, err := g.env.Bus.History(r.Context(), t.ID, id)
+	if err != nil || len(history) == 0 {
+		return "failed"
+	}
+	if _, f := g.activate(r, t, id, history, r.PostFormValue("code")); f != nil {
+		return "failed"
+	}
+	return "done"
+}
