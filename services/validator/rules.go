@@ -1,0 +1,214 @@
+package validator
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/biter777/countries"
+
+	"github.com/usherhq/usher/events"
+	"github.com/usherhq/usher/pkg/tenant"
+)
+
+// subject is a registration under examination.
+type subject struct {
+	events.Registration
+	tenant *tenant.Tenant
+	at     time.Time // receipt: ages are counted to here, so that a retry finds the same
+}
+
+// rule returns what it has against a registration; it never stops at the first finding. A
+// missing value is the business of the rule that requires it.
+type rule func(subject) []events.Violation
+
+// Rules of each channel, in the order their violations are told.
+var rules = map[string][]rule{
+	"native": {findings, nativeRequired, nativeNames, nativeContact, nativeBirth, nativeCountries, nativePassword, roles("roles"), category("categoryId")},
+	"finhub": {findings, finhubNames, finhubContact, finhubBirth, finhubPerson, finhubPassword, roles("roleIds"), category("customerCategory.id")},
+}
+
+// violations applies every rule of the registration's channel.
+func violations(s subject) []events.Violation {
+	channel, known := rules[s.Channel]
+	if !known {
+		return []events.Violation{{Code: events.CodeNotAllowed, Field: "channel"}}
+	}
+	var found []events.Violation
+	for _, check := range channel {
+		for _, v := range check(s) {
+			if !slices.Contains(found, v) {
+				found = append(found, v)
+			}
+		}
+	}
+	return found
+}
+
+// findings are what the gateway's decoder saw and the canonical form cannot hold.
+func findings(s subject) []events.Violation { return s.Findings }
+
+func violation(code, field string) []events.Violation {
+	return []events.Violation{{Code: code, Field: field}}
+}
+
+func required(field, value string) []events.Violation {
+	if strings.TrimSpace(value) == "" {
+		return violation(events.CodeRequired, field)
+	}
+	return nil
+}
+
+var (
+	// Letters and marks of any script, spaces, hyphens and both apostrophes; dots for initials.
+	namePattern = regexp.MustCompile(`^[\p{L}\p{M}][\p{L}\p{M} .'’-]*$`)
+	// E.164: at most 15 digits, no leading zero; the vendor's pattern.
+	phonePattern = regexp.MustCompile(`^\+[1-9]\d{1,14}$`)
+)
+
+// name checks a personal name of lo to hi characters.
+func name(field, value string, lo, hi int) []events.Violation {
+	n := utf8.RuneCountInString(value)
+	switch {
+	case value == "":
+		return nil
+	case n < lo:
+		return violation(events.CodeTooShort, field)
+	case n > hi:
+		return violation(events.CodeTooLong, field)
+	case !namePattern.MatchString(value):
+		return violation(events.CodeFormat, field)
+	}
+	return nil
+}
+
+// email checks the shape of an address (RFC 5321 lengths: 64 octets local, 255 in all).
+func email(field, value string) []events.Violation {
+	if value == "" {
+		return nil
+	}
+	local, domain, ok := cutLast(value, '@')
+	switch {
+	case len(value) > 255 || len(local) > 64:
+		return violation(events.CodeTooLong, field)
+	case !ok, local == "", !validDomain(domain), strings.ContainsAny(value, " \t\r\n<>,;:\\\"()[]"), strings.Contains(local, "@"),
+		strings.HasPrefix(local, "."), strings.HasSuffix(local, "."), strings.Contains(local, ".."):
+		return violation(events.CodeFormat, field)
+	}
+	return nil
+}
+
+func cutLast(s string, sep byte) (before, after string, ok bool) {
+	i := strings.LastIndexByte(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+func validDomain(d string) bool {
+	labels := strings.Split(d, ".")
+	if len(d) > 253 || len(labels) < 2 {
+		return false
+	}
+	return !slices.ContainsFunc(labels, func(l string) bool {
+		return l == "" || len(l) > 63 || strings.HasPrefix(l, "-") || strings.HasSuffix(l, "-")
+	})
+}
+
+func phone(field, value string) []events.Violation {
+	if value == "" || phonePattern.MatchString(value) {
+		return nil
+	}
+	return violation(events.CodeFormat, field)
+}
+
+// country wants an ISO 3166-1 alpha-2 code: the decoder has made one of what it recognised.
+func country(field, value string) []events.Violation {
+	if value == "" || countries.ByName(value).Alpha2() == value {
+		return nil
+	}
+	return violation(events.CodeFormat, field)
+}
+
+func oneOf(field, value string, allowed ...string) []events.Violation {
+	if value == "" || slices.Contains(allowed, value) {
+		return nil
+	}
+	return violation(events.CodeNotAllowed, field)
+}
+
+const oldest = 130
+
+// birthDate checks a date and, where min is not 0, the age at receipt.
+func birthDate(field, value string, at time.Time, minAge int) []events.Violation {
+	if value == "" {
+		return nil
+	}
+	born, err := time.Parse(time.DateOnly, value)
+	switch {
+	case err != nil || born.AddDate(oldest, 0, 0).Before(at):
+		return violation(events.CodeFormat, field)
+	case born.After(at):
+		return violation(events.CodeFuture, field)
+	case minAge > 0 && born.AddDate(minAge, 0, 0).After(at):
+		return violation(events.CodeUnderAge, field)
+	}
+	return nil
+}
+
+// roles allows what the tenant allows.
+func roles(field string) rule {
+	return func(s subject) []events.Violation {
+		for _, r := range s.Roles {
+			if !slices.Contains(s.tenant.Roles, r) {
+				return violation(events.CodeNotAllowed, field)
+			}
+		}
+		return nil
+	}
+}
+
+// category checks a claim against the tenant's catalog: it must be there, and values sent for
+// features that it has must be allowed. Unknown features and names are kept and ignored.
+func category(field string) rule {
+	return func(s subject) []events.Violation {
+		if s.Claim == nil || s.Claim.ID == "" {
+			return nil
+		}
+		c, known := s.tenant.Catalog.Find(s.Claim.ID)
+		if !known {
+			return violation(events.CodeUnknownCategory, field)
+		}
+		var found []events.Violation
+		for i, claimed := range s.Claim.Features {
+			f, known := feature(c, claimed)
+			if !known {
+				continue
+			}
+			for _, p := range claimed.Parameters {
+				if allowed, named := f.AllowedValues[p.Name]; named && !slices.Contains(allowed, p.Value) && !placeholder(p.Value) {
+					found = append(found, events.Violation{Code: events.CodeNotAllowed,
+						Field: "categoryFeatureRelations[" + strconv.Itoa(i) + "]." + p.Name})
+				}
+			}
+		}
+		return found
+	}
+}
+
+// placeholder reports values that the vendor's documents print and that count as not sent.
+func placeholder(v string) bool { return v == "MEDIUM_RISK_VALUE" || strings.HasPrefix(v, "<") }
+
+func feature(c *tenant.Category, claimed events.FeatureClaim) (tenant.Feature, bool) {
+	i := slices.IndexFunc(c.Features, func(f tenant.Feature) bool {
+		return f.DatabaseID == claimed.ID || f.Code == claimed.Code
+	})
+	if i < 0 {
+		return tenant.Feature{}, false
+	}
+	return c.Features[i], true
+}
