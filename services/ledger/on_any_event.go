@@ -1,0 +1,180 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/usherhq/usher/events"
+	"github.com/usherhq/usher/pkg/group"
+	"github.com/usherhq/usher/pkg/store"
+)
+
+var registrationSchema = store.Schema{
+	Collection: "registrations",
+	Index: [][]string{
+		{"tenant", "acceptedAt"}, {"tenant", "status", "acceptedAt"}, {"tenant", "outcome", "acceptedAt"},
+	},
+}
+
+// registration is one registration's history as it arrived, and what it amounts to.
+type registration struct {
+	Tenant     string         `json:"tenant"`
+	History    []entry        `json:"history"`
+	Status     events.Status  `json:"status"`
+	Outcome    events.Outcome `json:"outcome,omitempty"`
+	AcceptedAt int64          `json:"acceptedAt"` // Unix milliseconds, the stream's clock
+}
+
+func (r registration) fields() store.Fields {
+	f := store.Fields{"tenant": r.Tenant, "status": string(r.Status), "acceptedAt": r.AcceptedAt, "outcome": string(r.Outcome)}
+	return f
+}
+
+// entry is one event as the stream had it, in the headers and data of the wire: readable by
+// every version that can read the stream.
+type entry struct {
+	Subject  string              `json:"subject"`
+	Sequence uint64              `json:"sequence"`
+	Stored   time.Time           `json:"stored"`
+	Header   map[string][]string `json:"header"`
+	Data     []byte              `json:"data"`
+}
+
+func entryOf(r events.Record) (entry, error) {
+	header, data, err := r.Encode()
+	return entry{r.Subject.String(), r.Sequence, r.Stored, header, data}, err
+}
+
+// records decodes the history; what only a newer version can read is left out.
+func (r registration) records() []events.Record {
+	records := make([]events.Record, 0, len(r.History))
+	for _, e := range r.History {
+		record, err := events.Decode(e.Subject, e.Header, e.Data)
+		if err != nil {
+			continue
+		}
+		record.Sequence, record.Stored = e.Sequence, e.Stored
+		records = append(records, record)
+	}
+	return records
+}
+
+// add puts an event into the history; one that is there already changes nothing.
+func (r *registration) add(e entry) (changed bool) {
+	if slices.ContainsFunc(r.History, func(h entry) bool { return h.Subject == e.Subject }) {
+		return false
+	}
+	r.History = append(r.History, e)
+	return true
+}
+
+func (r *registration) fold() {
+	records := r.records()
+	state := events.Fold(records)
+	r.Status, r.Outcome = state.Status, state.Outcome
+	if !state.AcceptedAt.IsZero() {
+		r.AcceptedAt = state.AcceptedAt.UnixMilli()
+	} else if len(records) > 0 && r.AcceptedAt == 0 {
+		r.AcceptedAt = records[0].Stored.UnixMilli()
+	}
+}
+
+const (
+	foldWindow = 10 * time.Millisecond
+	foldMax    = 512
+)
+
+// readModel keeps one document a registration. The events of a batch become one write each.
+type readModel struct {
+	docs  *store.Docs[registration]
+	folds *group.Group[events.Record, struct{}]
+}
+
+func newReadModel(b store.Backend) *readModel {
+	m := &readModel{docs: store.NewDocs(b, registrationSchema, registration.fields)}
+	m.folds = group.New(foldWindow, foldMax, m.foldBatch)
+	return m
+}
+
+// onAnyEvent returns once the event is in the read model, whatever order events arrive in.
+func (m *readModel) onAnyEvent(ctx context.Context, r events.Record) error {
+	_, err := m.folds.Do(ctx, r)
+	return err
+}
+
+// foldBatch merges a batch, registration by registration, each with its own result.
+func (m *readModel) foldBatch(ctx context.Context, records []events.Record) []group.Result[struct{}] {
+	results := make([]group.Result[struct{}], len(records))
+	byID := map[string][]int{}
+	for i, r := range records {
+		byID[r.Subject.Registration] = append(byID[r.Subject.Registration], i)
+	}
+	ids := make([]string, 0, len(byID))
+	for id := range byID {
+		ids = append(ids, id)
+	}
+	stored, err := m.docs.GetMany(ctx, ids...)
+	if err != nil {
+		for i := range results {
+			results[i].Err = fmt.Errorf("read registrations: %w", err)
+		}
+		return results
+	}
+	done := make(chan struct{}, len(byID))
+	for id, indexes := range byID {
+		go func() {
+			err := m.merge(ctx, id, stored[id], pick(records, indexes))
+			for _, i := range indexes {
+				results[i].Err = err
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range byID {
+		<-done
+	}
+	return results
+}
+
+func pick(records []events.Record, indexes []int) []events.Record {
+	picked := make([]events.Record, len(indexes))
+	for i, index := range indexes {
+		picked[i] = records[index]
+	}
+	return picked
+}
+
+// merge writes the registration with these events. A replica that was faster is a conflict;
+// the message comes again.
+func (m *readModel) merge(ctx context.Context, id string, s store.Stored[registration], records []events.Record) error {
+	s.ID, s.Value.Tenant = id, records[0].Subject.Tenant
+	changed := false
+	for _, r := range records {
+		e, err := entryOf(r)
+		if err != nil {
+			return err
+		}
+		changed = s.Value.add(e) || changed
+	}
+	if !changed {
+		return nil
+	}
+	s.Value.fold()
+	if s.Version == 0 {
+		return m.docs.Insert(ctx, id, s.Value)
+	}
+	_, err := m.docs.Update(ctx, s)
+	return err
+}
+
+// get returns a registration of a tenant; ok is false where there is none.
+func (m *readModel) get(ctx context.Context, tenant, id string) (r registration, ok bool, err error) {
+	s, err := m.docs.Get(ctx, id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && s.Value.Tenant != tenant {
+		return r, false, nil
+	}
+	return s.Value, err == nil, err
+}
