@@ -1,0 +1,30 @@
+# run: the whole pipeline in one process. test: every test but those of real processes.
+# check: what CI checks besides. processes: real binaries, killed at random (SCALE=0.1 for less).
+MODULES := events pkg $(addprefix services/,gateway validator risk accounts notifier ledger usher)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: run test check processes fmt tidy images
+
+run:
+	go run ./services/usher/cmd/usher dev
+
+test:
+	go test -race work
+
+processes:
+	cd services/usher && go test -tags process -count=1 -timeout 20m -run 'Killed|Stopped|WithoutABroker|FullStream' -v .
+
+check:
+	deployments/check.sh $(STATICCHECK) $(GOVULNCHECK) $(MODULES)
+
+fmt:
+	gofmt -w $(MODULES)
+
+tidy:
+	for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
+
+images:
+	for s in usher gateway validator risk accounts notifier ledger; do \
+	  CGO_ENABLED=0 GOWORK=off go -C services/$$s build -trimpath -ldflags='-s -w' -o ../../bin/$$s ./cmd/$$s && \
+	  docker build -q -f deployments/Dockerfile --build-arg SERVICE=$$s -t usher/$$s . || exit 1; done
