@@ -29,6 +29,7 @@ type world struct {
 	store store.Backend
 	gate  *Bus // publishes as the gateway
 	js    jetstream.JetStream
+	sent  uint64 // requests stored
 }
 
 func newWorld(t *testing.T) *world {
@@ -107,6 +108,7 @@ func (w *world) request(id string) {
 	if err := w.gate.Publish(w.t.Context(), acme, id, events.Requested{Carried: events.Carried{Vault: 1}}); err != nil {
 		w.t.Fatal(err)
 	}
+	w.sent++
 }
 
 func (w *world) eventually(what string, is func() bool) {
@@ -127,13 +129,15 @@ func (w *world) status(id string) events.Status {
 	return events.Fold(h).Status
 }
 
-// settled reports whether the validator owes nothing.
+// settled reports whether the validator was given every request and owes nothing. The broker tells
+// a consumer of a new message a moment after it has stored it, so "nothing pending" is not enough.
 func (w *world) settled() bool {
 	c, err := w.js.Consumer(w.t.Context(), Registrations, "validator-requested")
 	if err != nil {
 		return false
 	}
-	return c.CachedInfo().NumPending == 0 && c.CachedInfo().NumAckPending == 0
+	info := c.CachedInfo()
+	return info.Delivered.Consumer >= w.sent && info.NumPending == 0 && info.NumAckPending == 0
 }
 
 func (w *world) letters() []DeadLetter {
