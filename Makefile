@@ -13,7 +13,8 @@ test:
 	go test -race work
 
 processes:
-	cd services/usher && go test -tags process -count=1 -timeout 20m -run 'Killed|Stopped|WithoutABroker|FullStream' -v .
+	cd services/usher && go test -tags process -count=1 -timeout 20m -v . -run \
+	  "^($$(grep -l '^//go:build process' *_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9]*\).*/\1/p' | paste -sd'|'))$$"
 
 check:
 	deployments/check.sh $(STATICCHECK) $(GOVULNCHECK) $(MODULES)
