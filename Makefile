@@ -26,6 +26,7 @@ tidy:
 	for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
 images:
+	mkdir -p bin/empty
 	for s in usher gateway validator risk accounts notifier ledger; do \
 	  CGO_ENABLED=0 GOWORK=off go -C services/$$s build -trimpath -ldflags='-s -w' -o ../../bin/$$s ./cmd/$$s && \
 	  docker build -q -f deployments/Dockerfile --build-arg SERVICE=$$s -t usher/$$s . || exit 1; done
