@@ -1,10 +1,11 @@
 # run: the whole pipeline in one process. test: every test but those of real processes.
 # check: what CI checks besides. processes: real binaries, killed at random (SCALE=0.1 for less).
+# bench: figures of this machine beside references of the same run (BENCH='-scale 0.1' for less).
 MODULES := events pkg $(addprefix services/,gateway validator risk accounts notifier ledger usher)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: run test check processes fmt tidy images
+.PHONY: run test check processes bench fmt tidy images
 
 run:
 	go run ./services/usher/cmd/usher dev
@@ -15,6 +16,9 @@ test:
 processes:
 	cd services/usher && go test -tags process -count=1 -timeout 20m -v . -run \
 	  "^($$(grep -l '^//go:build process' *_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9]*\).*/\1/p' | paste -sd'|'))$$"
+
+bench:
+	cd services/usher && go run ./cmd/bench $(BENCH)
 
 check:
 	deployments/check.sh $(STATICCHECK) $(GOVULNCHECK) $(MODULES)

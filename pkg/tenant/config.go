@@ -71,6 +71,9 @@ func (d *Duration) UnmarshalText(text []byte) error {
 //go:embed demo.yaml
 var demo []byte
 
+// DemoFile returns the demonstration configuration as a file to start one's own from.
+func DemoFile() []byte { return slices.Clone(demo) }
+
 // Demo returns the embedded demonstration configuration.
 func Demo() *Config {
 	c, err := Parse("demo.yaml", demo)
