@@ -129,7 +129,7 @@ func (d devCommand) getenv(brokerURL string) func(string) string {
 	}
 	settings := map[string]string{
 		"NATS_URL": brokerURL, "STORE_URL": documents, "USHER_CONFIG": d.Config, "USHER_KEYS": filepath.Join(d.Data, "keys"),
-		"GATEWAY_ADDR": d.HTTP, "LEDGER_ADDR": d.Ops, "SMTP_URL": d.SMTP, "OPS_ADDR": "", "NATS_CREDS": "", "NATS_CA": "",
+		"GATEWAY_ADDR": d.HTTP, "LEDGER_ADDR": d.Ops, "SMTP_URL": d.SMTP, "NATS_CREDS": "", "NATS_CA": "",
 	}
 	if os.Getenv("PUBLIC_URL") == "" {
 		settings["PUBLIC_URL"] = "http://" + d.HTTP
@@ -143,7 +143,10 @@ func (d devCommand) getenv(brokerURL string) func(string) string {
 }
 
 func (d devCommand) onlyLoopback() error {
-	for _, addr := range []string{d.HTTP, d.Ops, d.NATS} {
+	for _, addr := range []string{d.HTTP, d.Ops, d.NATS, os.Getenv("OPS_ADDR")} {
+		if addr == "" {
+			continue
+		}
 		host, _, err := net.SplitHostPort(addr)
 		if err != nil {
 			return fmt.Errorf("address %s: %w", addr, err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -20,7 +21,7 @@ type Options struct {
 	Store   string  // MongoDB URL; "" measures the embedded store
 	Scale   float64 // multiplies every count
 	Clients int
-	Out     io.Writer // the table
+	Profile string    // directory for processor profiles; "" takes none
 	Err     io.Writer // progress
 	// NoOp starts the reference server of ServeNoOp on an address in a process of its own.
 	NoOp func(addr string) (stop func(), err error)
@@ -124,8 +125,9 @@ func (r *run) intakeAndPipeline(ctx context.Context) (err error) {
 		return err
 	}
 	n := r.count(15_000)
+	profiled := r.profile("one-process", s.ops)
 	accepted, complete, err := submit("one process", n)
-	if err != nil {
+	if err := errors.Join(err, <-profiled); err != nil {
 		return err
 	}
 	r.add(Row{Name: "accepted, stages running", Value: float64(n) / accepted.Seconds(), Unit: "registrations/s"}.ratioTo("JSON decode only, requests/s", r.noOp, 0.35))
@@ -144,6 +146,26 @@ func (r *run) intakeAndPipeline(ctx context.Context) (err error) {
 		}
 	}
 	return r.memoryAndRestart(ctx, s, sent)
+}
+
+// profile keeps a processor profile of the next seconds, where profiles are asked for.
+func (r *run) profile(name, addr string) <-chan error {
+	done := make(chan error, 1)
+	if r.Profile == "" {
+		done <- nil
+		return done
+	}
+	go func() {
+		response, err := http.Get("http://" + addr + "/debug/pprof/profile?seconds=10")
+		if err != nil {
+			done <- fmt.Errorf("profile %s: %w", name, err)
+			return
+		}
+		defer response.Body.Close()
+		raw, err := io.ReadAll(response.Body)
+		done <- errors.Join(err, os.WriteFile(filepath.Join(r.Profile, name+".pprof"), raw, 0o644))
+	}()
+	return done
 }
 
 func (r *run) statusReads(s *system) error {

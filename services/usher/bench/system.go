@@ -49,7 +49,7 @@ type system struct {
 	bin, dir       string
 	store          string
 	gateway, nats  string
-	ledger         string
+	ledger, ops    string
 	env            []string
 	children       []*child
 	sink           *mailsink.Sink // separate processes only
@@ -64,6 +64,7 @@ func oneProcess(ctx context.Context, bin, dir, store string, env ...string) (*sy
 	if err := errors.Join(os.MkdirAll(dir, 0o700), s.addresses()); err != nil {
 		return nil, err
 	}
+	s.env = append(s.env, "OPS_ADDR="+s.ops, "OPS_PPROF=true")
 	return s, s.resume(ctx)
 }
 
@@ -136,7 +137,7 @@ func (s *system) add(name string, args ...string) error {
 }
 
 func (s *system) addresses() error {
-	for _, addr := range []*string{&s.gateway, &s.ledger, &s.nats} {
+	for _, addr := range []*string{&s.gateway, &s.ledger, &s.nats, &s.ops} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err

@@ -19,6 +19,7 @@ func main() {
 	scale := flag.Float64("scale", 1, "multiplies every count")
 	clients := flag.Int("clients", 64, "concurrent clients")
 	file := flag.String("json", "", "file for the result as JSON")
+	profile := flag.String("profile", "", "directory for processor profiles")
 	noop := flag.String("serve-reference", "", "address: serve the reference there and measure nothing")
 	flag.Parse()
 	if *noop != "" {
@@ -27,7 +28,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	report, err := bench.Run(ctx, bench.Options{
-		Store: *store, Scale: *scale, Clients: *clients, Out: os.Stdout, Err: os.Stderr, NoOp: serveReference,
+		Store: *store, Scale: *scale, Clients: *clients, Profile: *profile, Err: os.Stderr, NoOp: serveReference,
 	})
 	if report != nil {
 		fail(report.Table(os.Stdout))
