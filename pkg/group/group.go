@@ -13,27 +13,30 @@ type Result[R any] struct {
 	Err   error
 }
 
-// Group collects the calls of Do for up to a window, or until a batch is full, and runs them
-// as one. While a batch runs the next one collects. An idle group holds no goroutine. Safe
-// for concurrent use.
+// Group runs concurrent calls of Do as batches, one batch at a time: the calls that come while
+// one runs are the next. The busier it is, the larger its batches; an idle group runs a call
+// at once, unless it has a window, and holds no goroutine. Safe for concurrent use.
 type Group[T, R any] struct {
 	window time.Duration
 	max    int
 	run    func(ctx context.Context, items []T) []Result[R]
 
-	mu   sync.Mutex
-	open *batch[T, R]
+	mu      sync.Mutex
+	waiting []*batch[T, R] // all but the last are full
+	working bool
 }
 
 type batch[T, R any] struct {
+	opened  time.Time
 	items   []T
 	full    chan struct{}
 	done    chan struct{}
 	results []Result[R]
 }
 
-// New returns a group. run gets at least one and at most max items and returns one result for
-// each, in order; its context is not that of any caller.
+// New returns a group. A batch waits for company until it is as old as the window, or full.
+// run gets at least one and at most max items and returns one result for each, in order; its
+// context is not that of any caller.
 func New[T, R any](window time.Duration, max int, run func(ctx context.Context, items []T) []Result[R]) *Group[T, R] {
 	return &Group[T, R]{window: window, max: max, run: run}
 }
@@ -41,8 +44,8 @@ func New[T, R any](window time.Duration, max int, run func(ctx context.Context, 
 // Do runs item in some batch and returns its own result. When ctx ends first, Do returns its
 // error, and whether the item took effect is unknown.
 func (g *Group[T, R]) Do(ctx context.Context, item T) (R, error) {
+	var zero R
 	if err := ctx.Err(); err != nil {
-		var zero R
 		return zero, err
 	}
 	b, i := g.join(item)
@@ -50,40 +53,59 @@ func (g *Group[T, R]) Do(ctx context.Context, item T) (R, error) {
 	case <-b.done:
 		return b.results[i].Value, b.results[i].Err
 	case <-ctx.Done():
-		var zero R
 		return zero, ctx.Err()
 	}
 }
 
-// join adds item to the open batch; its first item starts the batch's clock.
 func (g *Group[T, R]) join(item T) (*batch[T, R], int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.open == nil {
-		g.open = &batch[T, R]{full: make(chan struct{}), done: make(chan struct{})}
-		go g.flush(g.open)
+	if n := len(g.waiting); n == 0 || len(g.waiting[n-1].items) == g.max {
+		g.waiting = append(g.waiting, &batch[T, R]{opened: time.Now(), full: make(chan struct{}), done: make(chan struct{})})
 	}
-	b := g.open
+	b := g.waiting[len(g.waiting)-1]
 	b.items = append(b.items, item)
 	if len(b.items) == g.max {
-		g.open = nil
 		close(b.full)
+	}
+	if !g.working {
+		g.working = true
+		go g.work()
 	}
 	return b, len(b.items) - 1
 }
 
-func (g *Group[T, R]) flush(b *batch[T, R]) {
-	timer := time.NewTimer(g.window)
-	select {
-	case <-timer.C:
-	case <-b.full:
-		timer.Stop()
+// work runs the waiting batches and ends when there are none.
+func (g *Group[T, R]) work() {
+	for b := g.first(); b != nil; b = g.first() {
+		if wait := g.window - time.Since(b.opened); wait > 0 {
+			timer := time.NewTimer(wait)
+			select {
+			case <-timer.C:
+			case <-b.full:
+				timer.Stop()
+			}
+		}
+		g.shift()
+		b.results = g.run(context.Background(), b.items)
+		close(b.done)
 	}
+}
+
+func (g *Group[T, R]) first() *batch[T, R] {
 	g.mu.Lock()
-	if g.open == b {
-		g.open = nil
+	defer g.mu.Unlock()
+	if len(g.waiting) == 0 {
+		g.working = false
+		return nil
 	}
-	g.mu.Unlock()
-	b.results = g.run(context.Background(), b.items)
-	close(b.done)
+	return g.waiting[0]
+}
+
+// shift lets nobody join the first batch any more.
+func (g *Group[T, R]) shift() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waiting[0] = nil
+	g.waiting = g.waiting[1:]
 }

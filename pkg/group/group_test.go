@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -78,5 +79,33 @@ func TestACallerThatGivesUpDoesNotTakeTheOthersWithIt(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		wg.Wait()
+	})
+}
+
+func TestTheCallsThatComeWhileABatchRunsAreTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sizes []int
+		running := 0
+		g := New(0, 100, func(_ context.Context, items []int) []Result[int] {
+			running++
+			if running > 1 {
+				t.Error("two batches run at once")
+			}
+			sizes = append(sizes, len(items))
+			time.Sleep(time.Second)
+			running--
+			return make([]Result[int], len(items))
+		})
+		var wg sync.WaitGroup
+		for n := range 8 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(n) * 100 * time.Millisecond)
+				_, _ = g.Do(t.Context(), n)
+			})
+		}
+		wg.Wait()
+		if !slices.Equal(sizes, []int{1, 7}) {
+			t.Errorf("batches of %v", sizes)
+		}
 	})
 }
