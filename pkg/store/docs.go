@@ -5,23 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/usherhq/usher/pkg/group"
 )
 
-const (
-	groupWindow = time.Millisecond
-	groupMax    = 512
-)
+// groupMax bounds how many concurrent calls share one call of the backend.
+const groupMax = 512
 
 // Docs is a collection of values of one type, kept as JSON. Its concurrent writes share a
-// transaction. Safe for concurrent use.
+// transaction, its concurrent reads a query. Safe for concurrent use.
 type Docs[T any] struct {
 	backend    Backend
 	collection string
 	fields     func(T) Fields
 	writes     *group.Group[Op, struct{}]
+	reads      *group.Group[string, *Document]
 }
 
 // Stored is a value as it was read; an update of it is guarded by the version.
@@ -35,8 +33,21 @@ type Stored[T any] struct {
 // indexed fields.
 func NewDocs[T any](b Backend, s Schema, fields func(T) Fields) *Docs[T] {
 	d := &Docs[T]{backend: b, collection: s.Collection, fields: fields}
-	d.writes = group.New(groupWindow, groupMax, d.writeBatch)
+	d.writes = group.New(0, groupMax, d.writeBatch)
+	d.reads = group.New(0, groupMax, d.readBatch)
 	return d
+}
+
+func (d *Docs[T]) readBatch(ctx context.Context, ids []string) []group.Result[*Document] {
+	results := make([]group.Result[*Document], len(ids))
+	found, err := d.backend.Get(ctx, d.collection, ids...)
+	for i, id := range ids {
+		if doc, ok := found[id]; ok {
+			results[i].Value = &doc
+		}
+		results[i].Err = err
+	}
+	return results
 }
 
 func (d *Docs[T]) writeBatch(ctx context.Context, ops []Op) []group.Result[struct{}] {
@@ -77,15 +88,14 @@ func (d *Docs[T]) InsertOrGet(ctx context.Context, id string, v T) (s Stored[T],
 
 // Get returns a document or ErrNotFound.
 func (d *Docs[T]) Get(ctx context.Context, id string) (Stored[T], error) {
-	found, err := d.GetMany(ctx, id)
+	doc, err := d.reads.Do(ctx, id)
 	if err != nil {
 		return Stored[T]{}, err
 	}
-	s, ok := found[id]
-	if !ok {
+	if doc == nil {
 		return Stored[T]{}, ErrNotFound
 	}
-	return s, nil
+	return d.decode(*doc)
 }
 
 // GetMany returns the documents that exist, by id.
