@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -69,12 +68,10 @@ func (r *run) step(what string, n int64) (progress func(int64), done func()) {
 
 // reference measures the no-op server: requests a second.
 func (r *run) reference(ctx context.Context) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	addr := l.Addr().String()
-	_ = l.Close()
 	stop, err := r.NoOp(addr)
 	if err != nil {
 		return err
@@ -231,6 +228,12 @@ func (r *run) stagesStopped(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	var profiled []<-chan error
+	for _, c := range s.children {
+		if c.name != "nats-server" {
+			profiled = append(profiled, r.profile(c.name, c.ops))
+		}
+	}
 	progress, done := r.step("separate processes: accepted", n)
 	started := time.Now()
 	_, err = r.load.accept(ctx, s.gateway, n, progress)
@@ -243,6 +246,11 @@ func (r *run) stagesStopped(ctx context.Context) (err error) {
 	done()
 	if err != nil {
 		return err
+	}
+	for _, p := range profiled {
+		if err := <-p; err != nil {
+			return err
+		}
 	}
 	r.add(Row{Name: "complete, separate processes", Value: float64(n) / time.Since(started).Seconds(), Unit: "registrations/s"})
 	if err := r.budget(s, before, n); err != nil {

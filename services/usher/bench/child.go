@@ -15,6 +15,7 @@ import (
 // child is a process under measurement.
 type child struct {
 	name    string
+	ops     string // where it can be profiled; "" where it cannot
 	command *exec.Cmd
 	ended   chan struct{}
 }

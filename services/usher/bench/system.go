@@ -129,23 +129,34 @@ func separateProcesses(ctx context.Context, bin, dir, store string, env ...strin
 }
 
 func (s *system) add(name string, args ...string) error {
-	c, err := start(name, s.dir, s.env, filepath.Join(s.bin, name), args...)
+	ops, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	c, err := start(name, s.dir, append(s.env, "OPS_PPROF=true", "OPS_ADDR="+ops), filepath.Join(s.bin, name), args...)
 	if err == nil {
+		c.ops = ops
 		s.children = append(s.children, c)
 	}
 	return err
 }
 
-func (s *system) addresses() error {
+func (s *system) addresses() (err error) {
 	for _, addr := range []*string{&s.gateway, &s.ledger, &s.nats, &s.ops} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+		if *addr, err = freeAddress(); err != nil {
 			return err
 		}
-		*addr = l.Addr().String()
-		_ = l.Close()
 	}
 	return nil
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
 }
 
 // await returns once registrations are taken and mails are counted.
