@@ -168,19 +168,26 @@ func majorOf(version string) int {
 
 // escape percent-encodes space, double quote, percent and everything outside U+0021–U+007E.
 func escape(s string) string {
+	if !strings.ContainsFunc(s, escaped) {
+		return s
+	}
 	var b strings.Builder
 	for i := range len(s) {
-		c := s[i]
-		if c > 0x20 && c < 0x7f && c != '"' && c != '%' {
+		if c := s[i]; escaped(rune(c)) {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
 			b.WriteByte(c)
-			continue
 		}
-		fmt.Fprintf(&b, "%%%02X", c)
 	}
 	return b.String()
 }
 
+func escaped(c rune) bool { return c <= 0x20 || c >= 0x7f || c == '"' || c == '%' }
+
 func unescape(s string) (string, error) {
+	if !strings.Contains(s, "%") && utf8.ValidString(s) {
+		return s, nil
+	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] != '%' {

@@ -42,6 +42,9 @@ func register[E Event](m map[string]func([]byte) (Event, error)) {
 	}
 }
 
+// Known reports whether this version can decode events of a type.
+func Known(eventType string) bool { return decoders[eventType] != nil }
+
 func decodeData(eventType string, data []byte) (Event, error) {
 	decode, known := decoders[eventType]
 	if !known {

@@ -55,6 +55,14 @@ func deliveryOf(m *message.Message) *delivery {
 	return m.Context().Value(deliveryKey{}).(*delivery)
 }
 
+// eventType is what the message says it is; "" where it says nothing or more than one thing.
+func (d *delivery) eventType() string {
+	if types := d.header["ce-type"]; len(types) == 1 {
+		return types[0]
+	}
+	return ""
+}
+
 // delay doubles from 100 ms to 10 s.
 func (d *delivery) delay() time.Duration {
 	delay := firstDelay

@@ -140,6 +140,9 @@ func (s *stage) process(w *message.Message) error {
 
 // handle runs the handler of a message and publishes its outcome.
 func (s *stage) handle(ctx context.Context, d *delivery, replay int) error {
+	if _, ok := s.handlerOf(d.eventType()); !ok && events.Known(d.eventType()) {
+		return nil
+	}
 	r, err := events.Decode(d.subject, d.header, d.data)
 	if err != nil {
 		return err
