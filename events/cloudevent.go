@@ -93,7 +93,7 @@ func Decode(subject string, header map[string][]string, data []byte) (Record, er
 	if r.Time, err = time.Parse(time.RFC3339Nano, h["ce-time"]); err != nil {
 		return Record{}, fmt.Errorf("%w: ce-time is not RFC 3339", ErrGarbage)
 	}
-	if r.Event, err = decodeData(eventType, data); err != nil {
+	if r.Event, err = DecodeData(eventType, data); err != nil {
 		return Record{}, err
 	}
 	if want := SubjectOf(s.Tenant, s.Registration, r.Event); want != s {

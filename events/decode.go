@@ -45,7 +45,8 @@ func register[E Event](m map[string]func([]byte) (Event, error)) {
 // Known reports whether this version can decode events of a type.
 func Known(eventType string) bool { return decoders[eventType] != nil }
 
-func decodeData(eventType string, data []byte) (Event, error) {
+// DecodeData decodes the data of an event of a type. Its error wraps ErrGarbage or ErrNewer.
+func DecodeData(eventType string, data []byte) (Event, error) {
 	decode, known := decoders[eventType]
 	if !known {
 		return nil, fmt.Errorf("%w: unknown event type", ErrNewer)

@@ -12,12 +12,11 @@ import (
 )
 
 const (
-	pullExpiry    = 5 * time.Second
-	settleTimeout = 3 * time.Second
-	firstDelay    = 100 * time.Millisecond
-	longestDelay  = 10 * time.Second // a negative acknowledgement is for seconds; longer waits are parked
-	rebindDelay   = 250 * time.Millisecond
-	finishTime    = 5 * time.Second // how long a handler that has begun may go on after the end
+	pullExpiry   = 5 * time.Second
+	firstDelay   = 100 * time.Millisecond
+	longestDelay = 10 * time.Second // a negative acknowledgement is for seconds; longer waits are parked
+	rebindDelay  = 250 * time.Millisecond
+	finishTime   = 5 * time.Second // how long a handler that has begun may go on after the end
 )
 
 // Bind finds the durable consumer of a topic and how many of its messages may be in flight.
@@ -159,12 +158,11 @@ func (s *Subscriber) deliver(ctx context.Context, m jetstream.Msg, out chan<- *m
 	}
 }
 
-// ack asks for a confirmation so that a restart repeats less. It is only a hint: effects are
-// idempotent, and an unconfirmed message comes again.
+// ack is only a hint: effects are idempotent, and a message whose acknowledgement was lost
+// comes again. A confirmation would be lost by a kill of the broker as well, at the price of
+// a request for each message.
 func (s *Subscriber) ack(m jetstream.Msg) {
-	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
-	defer cancel()
-	if err := m.DoubleAck(ctx); err != nil {
-		s.log.Debug("acknowledgement not confirmed", "error", err)
+	if err := m.Ack(); err != nil {
+		s.log.Debug("acknowledgement not sent", "error", err)
 	}
 }

@@ -26,7 +26,7 @@ const (
 	deadLetterAge  = 30 * 24 * time.Hour
 	tenantFactAge  = 7 * 365 * 24 * time.Hour
 	replayInFlight = 16
-	ledgerInFlight = 512
+	ledgerInFlight = 4096
 )
 
 // Limits size the streams.

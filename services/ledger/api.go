@@ -68,7 +68,7 @@ func (a *api) getRegistration(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "not-found", "the tenant has no such registration")
 		return
 	}
-	answer(w, app.View(t, id, events.Fold(found.records()), p.Has(tenant.Compliance)))
+	answer(w, app.View(t, id, events.Fold(found.records(id)), p.Has(tenant.Compliance)))
 }
 
 // item is a registration in a list.

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,46 +34,61 @@ func (r registration) fields() store.Fields {
 	return f
 }
 
-// entry is one event as the stream had it, in the headers and data of the wire: readable by
-// every version that can read the stream.
+// entry is one event as the stream had it.
 type entry struct {
-	Subject  string              `json:"subject"`
-	Sequence uint64              `json:"sequence"`
-	Stored   time.Time           `json:"stored"`
-	Header   map[string][]string `json:"header"`
-	Data     []byte              `json:"data"`
+	Step       events.Step     `json:"step"`
+	N          string          `json:"n"`
+	Sequence   uint64          `json:"sequence"`
+	Stored     time.Time       `json:"stored"`
+	Type       string          `json:"type"`
+	Source     events.Service  `json:"source"`
+	Time       time.Time       `json:"time"`
+	Trace      string          `json:"traceparent,omitempty"`
+	TraceState string          `json:"tracestate,omitempty"`
+	Data       json.RawMessage `json:"data"`
 }
 
 func entryOf(r events.Record) (entry, error) {
-	header, data, err := r.Encode()
-	return entry{r.Subject.String(), r.Sequence, r.Stored, header, data}, err
+	data, err := json.Marshal(r.Event)
+	if err != nil {
+		return entry{}, fmt.Errorf("encode %s: %w", r.Event.Type(), err)
+	}
+	return entry{
+		Step: r.Subject.Step, N: r.Subject.N, Sequence: r.Sequence, Stored: r.Stored, Type: r.Event.Type(), Source: r.Source,
+		Time: r.Time, Trace: r.TraceParent, TraceState: r.TraceState, Data: data,
+	}, nil
+}
+
+func (e entry) record(tenant, id string) (events.Record, error) {
+	event, err := events.DecodeData(e.Type, e.Data)
+	return events.Record{
+		Subject: events.Subject{Tenant: tenant, Registration: id, Step: e.Step, N: e.N}, Source: e.Source, Time: e.Time,
+		TraceParent: e.Trace, TraceState: e.TraceState, Event: event, Sequence: e.Sequence, Stored: e.Stored,
+	}, err
 }
 
 // records decodes the history; what only a newer version can read is left out.
-func (r registration) records() []events.Record {
+func (r registration) records(id string) []events.Record {
 	records := make([]events.Record, 0, len(r.History))
 	for _, e := range r.History {
-		record, err := events.Decode(e.Subject, e.Header, e.Data)
-		if err != nil {
-			continue
+		if record, err := e.record(r.Tenant, id); err == nil {
+			records = append(records, record)
 		}
-		record.Sequence, record.Stored = e.Sequence, e.Stored
-		records = append(records, record)
 	}
 	return records
 }
 
 // add puts an event into the history; one that is there already changes nothing.
 func (r *registration) add(e entry) (changed bool) {
-	if slices.ContainsFunc(r.History, func(h entry) bool { return h.Subject == e.Subject }) {
+	if slices.ContainsFunc(r.History, func(h entry) bool { return h.Step == e.Step && h.N == e.N }) {
 		return false
 	}
 	r.History = append(r.History, e)
 	return true
 }
 
-func (r *registration) fold() {
-	records := r.records()
+func (r *registration) fold(id string) {
+	records := r.records(id)
 	state := events.Fold(records)
 	r.Status, r.Outcome = state.Status, state.Outcome
 	if !state.AcceptedAt.IsZero() {
@@ -82,9 +98,11 @@ func (r *registration) fold() {
 	}
 }
 
+// A registration passes the stages within a moment: waiting for it makes of its events one
+// write. Queries are as much behind.
 const (
-	foldWindow = 10 * time.Millisecond
-	foldMax    = 512
+	foldWindow = 150 * time.Millisecond
+	foldMax    = 4096
 )
 
 // readModel keeps one document a registration. The events of a batch become one write each.
@@ -162,7 +180,7 @@ func (m *readModel) merge(ctx context.Context, id string, s store.Stored[registr
 	if !changed {
 		return nil
 	}
-	s.Value.fold()
+	s.Value.fold(id)
 	if s.Version == 0 {
 		return m.docs.Insert(ctx, id, s.Value)
 	}

@@ -247,12 +247,12 @@ func (r *run) stagesStopped(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	r.add(Row{Name: "complete, separate processes", Value: float64(n) / time.Since(started).Seconds(), Unit: "registrations/s"})
 	for _, p := range profiled {
 		if err := <-p; err != nil {
 			return err
 		}
 	}
-	r.add(Row{Name: "complete, separate processes", Value: float64(n) / time.Since(started).Seconds(), Unit: "registrations/s"})
 	if err := r.budget(s, before, n); err != nil {
 		return err
 	}
