@@ -5,13 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
-	"runtime"
-	"slices"
 	"strings"
 	"sync"
 
@@ -21,12 +17,18 @@ import (
 // sqlite keeps one file a service: a single writer, WAL, and fsync at every commit. A
 // collection is a table with a column for each indexed field.
 type sqlite struct {
-	writer  *sql.DB
-	readers *sql.DB
+	database *sql.DB // of the writer
+	readers  *sql.DB
+
+	writing    sync.Mutex // guards the writer and its statements
+	writer     *sql.Conn
+	statements map[string]*sql.Stmt
 
 	mu      sync.Mutex
 	schemas map[string]Schema
 }
+
+const readersMax = 2
 
 func openSQLite(ctx context.Context, dir, service string) (Backend, error) {
 	if dir == "" {
@@ -36,56 +38,100 @@ func openSQLite(ctx context.Context, dir, service string) (Backend, error) {
 		return nil, fmt.Errorf("make store directory: %w", err)
 	}
 	file := filepath.Join(dir, service+".db")
-	writer, err := sql.Open("sqlite", dsn(file, "immediate"))
-	if err != nil {
+	if err := private(file); err != nil {
+		return nil, fmt.Errorf("make %s: %w", file, err)
+	}
+	s := &sqlite{schemas: map[string]Schema{}, statements: map[string]*sql.Stmt{}}
+	var errWriter, errReaders error
+	s.database, errWriter = sql.Open("sqlite", dsn(file, "cache_size(-8000)"))
+	s.readers, errReaders = sql.Open("sqlite", dsn(file, "cache_size(-2000)"))
+	if err := errors.Join(errWriter, errReaders); err != nil {
 		return nil, fmt.Errorf("open %s: %w", file, err)
 	}
-	writer.SetMaxOpenConns(1)
-	if err := writer.PingContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), writer.Close())
+	s.readers.SetMaxOpenConns(readersMax)
+	s.readers.SetMaxIdleConns(readersMax)
+	var err error
+	if s.writer, err = s.database.Conn(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), s.database.Close(), s.readers.Close())
 	}
-	readers, err := sql.Open("sqlite", dsn(file, "deferred"))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), writer.Close())
-	}
-	readers.SetMaxOpenConns(max(4, runtime.NumCPU()))
-	return &sqlite{writer: writer, readers: readers, schemas: map[string]Schema{}}, nil
+	return s, nil
 }
 
-func dsn(file, lock string) string {
-	v := url.Values{"_txlock": {lock}, "_pragma": {
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(ON)", "cache_size(-8000)",
-	}}
+// private makes the database a file that only its owner reads. SQLite gives the files it makes
+// beside it the same mode.
+func private(file string) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(0o600), f.Close())
+}
+
+func dsn(file string, pragmas ...string) string {
+	pragmas = append([]string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(ON)"}, pragmas...)
+	v := url.Values{"_pragma": pragmas}
 	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + v.Encode()
 }
 
 func (s *sqlite) Ping(ctx context.Context) error { return s.readers.PingContext(ctx) }
 
-func (s *sqlite) Close() error { return errors.Join(s.readers.Close(), s.writer.Close()) }
-
-var identifier = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,40}$`)
-
-// fieldsOf lists the indexed fields of a schema, sorted.
-func (sc Schema) fieldsOf() []string {
-	set := map[string]bool{}
-	for _, group := range slices.Concat(sc.Unique, sc.Index) {
-		for _, f := range group {
-			set[f] = true
-		}
+func (s *sqlite) Close() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	var problems []error
+	for _, statement := range s.statements {
+		problems = append(problems, statement.Close())
 	}
-	return slices.Sorted(maps.Keys(set))
+	return errors.Join(append(problems, s.writer.Close(), s.database.Close(), s.readers.Close())...)
+}
+
+// transaction runs f on the writer, which has the database to itself until f returns; an
+// error of f undoes everything.
+func (s *sqlite) transaction(ctx context.Context, f func() error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if _, err := s.writer.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	err := f()
+	if err == nil {
+		if _, err = s.writer.ExecContext(ctx, "COMMIT"); err == nil {
+			return nil
+		}
+		err = fmt.Errorf("commit: %w", err)
+	}
+	if _, undo := s.writer.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); undo != nil && !strings.Contains(undo.Error(), "no transaction is active") {
+		err = errors.Join(err, fmt.Errorf("roll back: %w", undo))
+	}
+	return err
+}
+
+// statement returns a prepared statement of the writer, for use within a transaction.
+func (s *sqlite) statement(ctx context.Context, text string) (*sql.Stmt, error) {
+	if prepared, ok := s.statements[text]; ok {
+		return prepared, nil
+	}
+	prepared, err := s.writer.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	s.statements[text] = prepared
+	return prepared, nil
 }
 
 func (s *sqlite) Ensure(ctx context.Context, schemas ...Schema) error {
 	for _, sc := range schemas {
-		missing, err := s.missing(ctx, sc)
-		if err != nil {
-			return err
-		}
-		for _, statement := range missing {
-			if _, err := s.writer.ExecContext(ctx, statement); err != nil {
-				return fmt.Errorf("prepare collection %s: %w", sc.Collection, err)
+		err := s.transaction(ctx, func() error {
+			missing, err := s.missing(ctx, s.writer, sc)
+			for _, m := range missing {
+				if _, err := s.writer.ExecContext(ctx, m.statement); err != nil {
+					return fmt.Errorf("make %s: %w", m.what, err)
+				}
 			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("prepare collection %s: %w", sc.Collection, err)
 		}
 		s.know(sc)
 	}
@@ -95,12 +141,12 @@ func (s *sqlite) Ensure(ctx context.Context, schemas ...Schema) error {
 func (s *sqlite) Verify(ctx context.Context, schemas ...Schema) error {
 	var problems []error
 	for _, sc := range schemas {
-		missing, err := s.missing(ctx, sc)
+		missing, err := s.missing(ctx, s.readers, sc)
 		if err != nil {
 			return err
 		}
-		if len(missing) > 0 {
-			problems = append(problems, fmt.Errorf("collection %s lacks %d tables, fields or indexes; run `usher topology apply`", sc.Collection, len(missing)))
+		for _, m := range missing {
+			problems = append(problems, fmt.Errorf("collection %s lacks its %s; run `usher topology apply`", sc.Collection, m.what))
 		}
 		s.know(sc)
 	}
@@ -113,44 +159,58 @@ func (s *sqlite) know(sc Schema) {
 	s.schemas[sc.Collection] = sc
 }
 
-// missing returns the statements that would complete a collection.
-func (s *sqlite) missing(ctx context.Context, sc Schema) ([]string, error) {
-	for _, n := range append(sc.fieldsOf(), sc.Collection) {
-		if !identifier.MatchString(n) {
-			return nil, fmt.Errorf("collection %s: %q is not a name of letters, digits and _", sc.Collection, n)
-		}
+func (s *sqlite) schema(collection string) (Schema, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sc, ok := s.schemas[collection]
+	if !ok {
+		return Schema{}, fmt.Errorf("collection %s was neither ensured nor verified", collection)
 	}
-	have, err := s.existing(ctx, sc.Collection)
+	return sc, nil
+}
+
+// part is a piece of a collection and the statement that makes it.
+type part struct{ what, statement string }
+
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// missing returns what would complete a collection, in the order it can be made.
+func (s *sqlite) missing(ctx context.Context, q queryer, sc Schema) ([]part, error) {
+	if err := sc.check(); err != nil {
+		return nil, err
+	}
+	have, err := existing(ctx, q, sc.Collection)
 	if err != nil {
 		return nil, err
 	}
-	var statements []string
-	if !have[sc.Collection] {
-		statements = append(statements, fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %q (id TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID`, sc.Collection))
-	}
-	for _, f := range sc.fieldsOf() {
-		if !have["field "+f] {
-			statements = append(statements, fmt.Sprintf(`ALTER TABLE %q ADD COLUMN %q`, sc.Collection, "f_"+f))
+	var lacks []part
+	for _, p := range parts(sc) {
+		if !have[p.what] {
+			lacks = append(lacks, p)
 		}
 	}
-	index := func(kind string, fields []string, unique bool) {
-		name := kind + "_" + sc.Collection + "_" + strings.Join(fields, "_")
-		if have[name] {
-			return
-		}
-		statement := fmt.Sprintf(`CREATE INDEX IF NOT EXISTS %q ON %q (%s)`, name, sc.Collection, columns(fields, ", "))
-		if unique {
-			statement = fmt.Sprintf(`CREATE UNIQUE INDEX IF NOT EXISTS %q ON %q (%s) WHERE %s NOT NULL`, name, sc.Collection, columns(fields, ", "), columns(fields, " NOT NULL AND "))
-		}
-		statements = append(statements, statement)
+	return lacks, nil
+}
+
+// parts are all pieces of a collection.
+func parts(sc Schema) []part {
+	all := []part{{"table " + sc.Collection, fmt.Sprintf(
+		`CREATE TABLE IF NOT EXISTS %q (id TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL)`, sc.Collection)}}
+	for _, f := range sc.indexed() {
+		all = append(all, part{"field " + f, fmt.Sprintf(`ALTER TABLE %q ADD COLUMN %q`, sc.Collection, "f_"+f)})
 	}
 	for _, fields := range sc.Unique {
-		index("u", fields, true)
+		name := "u_" + sc.Collection + "_" + strings.Join(fields, "_")
+		all = append(all, part{"index " + name, fmt.Sprintf(`CREATE UNIQUE INDEX IF NOT EXISTS %q ON %q (%s) WHERE %s NOT NULL`,
+			name, sc.Collection, columns(fields, ", "), columns(fields, " NOT NULL AND "))})
 	}
 	for _, fields := range sc.Index {
-		index("i", fields, false)
+		name := "i_" + sc.Collection + "_" + strings.Join(fields, "_")
+		all = append(all, part{"index " + name, fmt.Sprintf(`CREATE INDEX IF NOT EXISTS %q ON %q (%s)`, name, sc.Collection, columns(fields, ", "))})
 	}
-	return statements, nil
+	return all
 }
 
 func columns(fields []string, sep string) string {
@@ -161,10 +221,10 @@ func columns(fields []string, sep string) string {
 	return strings.Join(quoted, sep)
 }
 
-// existing names the table, "field <name>" and the indexes that a collection has.
-func (s *sqlite) existing(ctx context.Context, collection string) (map[string]bool, error) {
-	rows, err := s.readers.QueryContext(ctx, `
-		SELECT name FROM sqlite_master WHERE tbl_name = ?1 AND name NOT LIKE 'sqlite_%'
+// existing names the parts that a collection has.
+func existing(ctx context.Context, q queryer, collection string) (map[string]bool, error) {
+	rows, err := q.QueryContext(ctx, `
+		SELECT type || ' ' || name FROM sqlite_master WHERE tbl_name = ?1 AND name NOT LIKE 'sqlite_%'
 		UNION ALL SELECT 'field ' || substr(name, 3) FROM pragma_table_info(?1) WHERE name LIKE 'f\_%' ESCAPE '\'`, collection)
 	if err != nil {
 		return nil, fmt.Errorf("read schema of %s: %w", collection, err)
@@ -179,14 +239,4 @@ func (s *sqlite) existing(ctx context.Context, collection string) (map[string]bo
 		have[name] = true
 	}
 	return have, rows.Err()
-}
-
-func (s *sqlite) schema(collection string) (Schema, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sc, ok := s.schemas[collection]
-	if !ok {
-		return Schema{}, fmt.Errorf("collection %s was neither ensured nor verified", collection)
-	}
-	return sc, nil
 }

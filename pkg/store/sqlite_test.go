@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 
@@ -20,6 +22,31 @@ func TestSQLite(t *testing.T) {
 			return b
 		}
 	})
+}
+
+func TestTheFilesAreTheirOwnersAlone(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "test.db"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b, err := store.Open(t.Context(), "sqlite://"+dir, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Ensure(t.Context(), storetest.Schema); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "test.db*"))
+	if err != nil || len(files) != 3 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", filepath.Base(file), info.Mode(), err)
+		}
+	}
 }
 
 func TestAStoreURLThatCannotWorkIsNamed(t *testing.T) {

@@ -3,99 +3,92 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 )
 
 // Write runs all ops in one transaction. Every statement touches one document and conflicts
-// are no errors of the statement, so an op that does not apply leaves the others alone.
+// are no errors of the statement, so an op that does not apply leaves the others alone. Where
+// the transaction itself fails, each op is tried in one of its own.
 func (s *sqlite) Write(ctx context.Context, collection string, ops []Op) []error {
 	results := make([]error, len(ops))
-	fail := func(err error) []error {
-		for i := range results {
-			results[i] = err
-		}
-		return results
-	}
 	sc, err := s.schema(collection)
-	if err != nil {
-		return fail(err)
+	if err == nil {
+		err = s.transaction(ctx, func() error { return s.apply(ctx, sc, ops, results) })
 	}
-	tx, err := s.writer.BeginTx(ctx, nil)
-	if err != nil {
-		return fail(fmt.Errorf("write %s: %w", collection, err))
-	}
-	w := sqliteWriter{tx: tx, schema: sc, fields: sc.fieldsOf()}
-	for i, op := range ops {
-		results[i] = w.apply(ctx, op)
-	}
-	if w.broken != nil {
-		return fail(errors.Join(fmt.Errorf("write %s: %w", collection, w.broken), tx.Rollback()))
-	}
-	if err := tx.Commit(); err != nil {
-		return fail(fmt.Errorf("commit %s: %w", collection, err))
+	switch {
+	case err == nil:
+	case len(ops) == 1 || ctx.Err() != nil:
+		for i := range results {
+			results[i] = fmt.Errorf("write %s: %w", collection, err)
+		}
+	default:
+		for i := range ops {
+			results[i] = s.Write(ctx, collection, ops[i:i+1])[0]
+		}
 	}
 	return results
+}
+
+// apply does the ops one after the other and notes the result of each. Its own error means
+// that the transaction cannot be trusted any more.
+func (s *sqlite) apply(ctx context.Context, sc Schema, ops []Op, results []error) error {
+	w := sqliteWriter{sqlite: s, schema: sc, fields: sc.indexed()}
+	for i, op := range ops {
+		if results[i] = sc.checkOp(op); results[i] != nil {
+			continue
+		}
+		results[i] = w.apply(ctx, op)
+		if w.broken != nil {
+			return w.broken
+		}
+	}
+	return nil
 }
 
 // sqliteWriter applies ops within one transaction. broken is set when the transaction as a
 // whole cannot be trusted any more.
 type sqliteWriter struct {
-	tx     *sql.Tx
+	*sqlite
 	schema Schema
 	fields []string
 	broken error
 }
 
 func (w *sqliteWriter) apply(ctx context.Context, op Op) error {
-	if w.broken != nil {
-		return w.broken
-	}
-	if err := w.check(op); err != nil {
-		return err
-	}
 	switch op.Kind {
 	case Insert:
 		return w.insert(ctx, op.Document)
 	case Update:
 		return w.update(ctx, op.Document)
-	case Delete:
-		_, err := w.exec(ctx, fmt.Sprintf(`DELETE FROM %q WHERE id = ?`, w.schema.Collection), op.Document.ID)
-		return err
 	}
-	return fmt.Errorf("unknown kind of write %d", op.Kind)
+	_, err := w.exec(ctx, fmt.Sprintf(`DELETE FROM %q WHERE id = ?`, w.schema.Collection), op.Document.ID)
+	return err
 }
 
-func (w *sqliteWriter) check(op Op) error {
-	if op.Document.ID == "" {
-		return errors.New("a document needs an id")
-	}
-	for name, value := range op.Document.Fields {
-		if !slices.Contains(w.fields, name) {
-			return fmt.Errorf("field %s is not in the schema of %s", name, w.schema.Collection)
-		}
-		switch value.(type) {
-		case string, int64:
-		default:
-			return fmt.Errorf("field %s of %s is a %T; want string or int64", name, w.schema.Collection, value)
+func (w *sqliteWriter) exec(ctx context.Context, text string, args ...any) (changed int64, err error) {
+	statement, err := w.statement(ctx, text)
+	if err == nil {
+		var result sql.Result
+		if result, err = statement.ExecContext(ctx, args...); err == nil {
+			return result.RowsAffected()
 		}
 	}
-	if op.Kind != Delete && !json.Valid(op.Document.Body) {
-		return fmt.Errorf("body of a document of %s is not JSON", w.schema.Collection)
-	}
-	return nil
+	w.broken = err
+	return 0, err
 }
 
-func (w *sqliteWriter) exec(ctx context.Context, statement string, args ...any) (int64, error) {
-	result, err := w.tx.ExecContext(ctx, statement, args...)
-	if err != nil {
+// one reads a single number.
+func (w *sqliteWriter) one(ctx context.Context, text string, args ...any) (n int64, err error) {
+	statement, err := w.statement(ctx, text)
+	if err == nil {
+		err = statement.QueryRowContext(ctx, args...).Scan(&n)
+	}
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		w.broken = err
-		return 0, err
 	}
-	return result.RowsAffected()
+	return n, err
 }
 
 func (w *sqliteWriter) values(d Document) []any {
@@ -111,12 +104,19 @@ func (w *sqliteWriter) insert(ctx context.Context, d Document) error {
 	if len(w.fields) > 0 {
 		names, marks = ", "+columns(w.fields, ", "), strings.Repeat(", ?", len(w.fields))
 	}
-	statement := fmt.Sprintf(`INSERT INTO %q (id, version, body%s) VALUES (?, 1, ?%s) ON CONFLICT DO NOTHING`, w.schema.Collection, names, marks)
-	n, err := w.exec(ctx, statement, append([]any{d.ID, d.Body}, w.values(d)...)...)
+	text := fmt.Sprintf(`INSERT INTO %q (id, version, body%s) VALUES (?, 1, ?%s) ON CONFLICT DO NOTHING`, w.schema.Collection, names, marks)
+	n, err := w.exec(ctx, text, append([]any{d.ID, d.Body}, w.values(d)...)...)
 	if err != nil || n == 1 {
 		return err
 	}
-	return w.refused(ctx, d, ErrExists)
+	_, err = w.version(ctx, d.ID)
+	switch {
+	case err == nil:
+		return ErrExists
+	case !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	return w.duplicate(ctx, d)
 }
 
 func (w *sqliteWriter) update(ctx context.Context, d Document) error {
@@ -124,57 +124,48 @@ func (w *sqliteWriter) update(ctx context.Context, d Document) error {
 	for _, f := range w.fields {
 		set += fmt.Sprintf(`, "f_%s" = ?`, f)
 	}
-	statement := fmt.Sprintf(`UPDATE OR IGNORE %q SET version = version + 1, body = ?%s WHERE id = ? AND version = ?`, w.schema.Collection, set)
+	text := fmt.Sprintf(`UPDATE OR IGNORE %q SET version = version + 1, body = ?%s WHERE id = ? AND version = ?`, w.schema.Collection, set)
 	args := append([]any{d.Body}, w.values(d)...)
-	n, err := w.exec(ctx, statement, append(args, d.ID, d.Version)...)
+	n, err := w.exec(ctx, text, append(args, d.ID, d.Version)...)
 	if err != nil || n == 1 {
 		return err
 	}
-	return w.refused(ctx, d, nil)
-}
-
-// refused finds out why a document was not written. ifPresent answers for an insert; an
-// update looks at the stored version.
-func (w *sqliteWriter) refused(ctx context.Context, d Document, ifPresent error) error {
-	var version int64
-	err := w.tx.QueryRowContext(ctx, fmt.Sprintf(`SELECT version FROM %q WHERE id = ?`, w.schema.Collection), d.ID).Scan(&version)
+	version, err := w.version(ctx, d.ID)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		if ifPresent == nil {
-			return ErrNotFound
-		}
+		return ErrNotFound
 	case err != nil:
-		w.broken = err
 		return err
-	case ifPresent != nil:
-		return ifPresent
 	case version != d.Version:
 		return ErrConflict
 	}
+	return w.duplicate(ctx, d)
+}
+
+func (w *sqliteWriter) version(ctx context.Context, id string) (int64, error) {
+	return w.one(ctx, fmt.Sprintf(`SELECT version FROM %q WHERE id = ?`, w.schema.Collection), id)
+}
+
+// duplicate finds the unique fields that kept a document out.
+func (w *sqliteWriter) duplicate(ctx context.Context, d Document) error {
 	for _, unique := range w.schema.Unique {
-		taken, err := w.taken(ctx, unique, d)
+		args := make([]any, 0, len(unique)+1)
+		for _, f := range unique {
+			if value, has := d.Fields[f]; has {
+				args = append(args, value)
+			}
+		}
+		if len(args) < len(unique) {
+			continue
+		}
+		n, err := w.one(ctx, fmt.Sprintf(`SELECT count(*) FROM %q WHERE %s = ? AND id <> ?`,
+			w.schema.Collection, columns(unique, " = ? AND ")), append(args, d.ID)...)
 		if err != nil {
-			w.broken = err
 			return err
 		}
-		if taken {
+		if n > 0 {
 			return &DuplicateError{Fields: unique}
 		}
 	}
 	return fmt.Errorf("write %s: refused for no visible reason", w.schema.Collection)
-}
-
-func (w *sqliteWriter) taken(ctx context.Context, unique []string, d Document) (bool, error) {
-	args := make([]any, 0, len(unique)+1)
-	for _, f := range unique {
-		value, has := d.Fields[f]
-		if !has {
-			return false, nil
-		}
-		args = append(args, value)
-	}
-	var n int
-	err := w.tx.QueryRowContext(ctx, fmt.Sprintf(`SELECT count(*) FROM %q WHERE %s = ? AND id <> ?`,
-		w.schema.Collection, columns(unique, " = ? AND ")), append(args, d.ID)...).Scan(&n)
-	return n > 0, err
 }

@@ -34,8 +34,12 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() store.Backend)) {
 		{"a tombstone without the field frees the unique value", freesByTombstone},
 		{"of writers racing for one id or one value exactly one wins", letsOneWin},
 		{"a failing write of a batch leaves the others alone", isolatesFailures},
+		{"a document that no store takes leaves the others of its batch alone", refusesOversized},
 		{"pages neither skip nor repeat, also under equal keys", paginates},
+		{"documents without the field they are ordered by come before all others", ordersAbsent},
+		{"a cursor serves only the query that gave it", bindsCursors},
 		{"fields that are not of the schema or of another type are refused", refusesBadFields},
+		{"any number of documents is read at once", getsMany},
 		{"a deleted document is gone and deleting it again is no error", deletes},
 		{"a cancelled write writes nothing", honoursContext},
 	}
@@ -47,6 +51,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() store.Backend)) {
 		})
 	}
 	t.Run("what was confirmed is there after reopening", func(t *testing.T) { survives(t, fresh(t)) })
+	t.Run("processes that start together all make the collection", func(t *testing.T) { ensuresTogether(t, fresh(t)) })
 	t.Run("a missing collection, field or index is named", func(t *testing.T) { names(t, fresh(t)) })
 }
 
@@ -222,18 +227,7 @@ func paginates(t *testing.T, b store.Backend) {
 	must(t, insert(b, document("other", store.Fields{"tenant": "u", "at": int64(1)})))
 	for _, order := range []string{"", "at", "-at", "-tenant"} {
 		q := store.Query{Where: store.Fields{"tenant": "t"}, Order: order, Limit: 4}
-		var ids []string
-		for {
-			page, next, err := b.Find(t.Context(), Schema.Collection, q)
-			must(t, err)
-			for _, d := range page {
-				ids = append(ids, d.ID)
-			}
-			if next == "" {
-				break
-			}
-			q.After = next
-		}
+		ids := ids(t, b, q)
 		want := slices.Sorted(slices.Values(ids))
 		if strings.HasPrefix(order, "-") {
 			slices.Reverse(want)
@@ -246,9 +240,119 @@ func paginates(t *testing.T, b store.Backend) {
 	if err != nil || len(page) != 15 {
 		t.Errorf("range found %d, %v", len(page), err)
 	}
-	if _, _, err := b.Find(t.Context(), Schema.Collection, store.Query{After: "rubbish", Limit: 1}); !errors.Is(err, store.ErrCursor) {
-		t.Errorf("a rubbish cursor: %v", err)
+}
+
+// ids reads all pages of a query, in their order.
+func ids(t *testing.T, b store.Backend, q store.Query) (all []string) {
+	t.Helper()
+	for {
+		page, next, err := b.Find(t.Context(), Schema.Collection, q)
+		must(t, err)
+		for _, d := range page {
+			all = append(all, d.ID)
+		}
+		if next == "" {
+			return all
+		}
+		if len(all) > 1000 {
+			t.Fatal("the pages have no end")
+		}
+		q.After = next
 	}
+}
+
+func ordersAbsent(t *testing.T, b store.Backend) {
+	for i := range 5 {
+		must(t, insert(b, document(fmt.Sprint("with", i), store.Fields{"tenant": "t", "at": int64(i / 2)})))
+		must(t, insert(b, document(fmt.Sprint("without", i), store.Fields{"tenant": "t"})))
+	}
+	want := []string{"without0", "without1", "without2", "without3", "without4", "with0", "with1", "with2", "with3", "with4"}
+	for limit := 1; limit <= 11; limit++ {
+		for _, order := range []string{"at", "-at"} {
+			got := ids(t, b, store.Query{Where: store.Fields{"tenant": "t"}, Order: order, Limit: limit})
+			if order == "-at" {
+				slices.Reverse(got)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("order %q by %d gave %v", order, limit, got)
+			}
+		}
+	}
+}
+
+func bindsCursors(t *testing.T, b store.Backend) {
+	for i := range 4 {
+		must(t, insert(b, document(fmt.Sprint(i), store.Fields{"tenant": "t", "at": int64(i)})))
+	}
+	q := store.Query{Where: store.Fields{"tenant": "t"}, Order: "at", Limit: 2}
+	_, next, err := b.Find(t.Context(), Schema.Collection, q)
+	must(t, err)
+	for name, other := range map[string]store.Query{
+		"another tenant":      {Where: store.Fields{"tenant": "u"}, Order: "at", Limit: 2, After: next},
+		"no condition":        {Order: "at", Limit: 2, After: next},
+		"another order":       {Where: q.Where, Order: "-at", Limit: 2, After: next},
+		"another range":       {Where: q.Where, Range: &store.Range{Field: "at", To: 9}, Order: "at", Limit: 2, After: next},
+		"rubbish":             {Where: q.Where, Order: "at", Limit: 2, After: "rubbish"},
+		"rubbish that is b64": {Where: q.Where, Order: "at", Limit: 2, After: "e30"},
+	} {
+		if _, _, err := b.Find(t.Context(), Schema.Collection, other); !errors.Is(err, store.ErrCursor) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	q.After, q.Limit = next, 3
+	if page, _, err := b.Find(t.Context(), Schema.Collection, q); err != nil || len(page) != 2 || page[0].ID != "2" {
+		t.Errorf("another limit: %v, %v", page, err)
+	}
+}
+
+func refusesOversized(t *testing.T, b store.Backend) {
+	huge := store.Document{ID: "huge", Body: fmt.Appendf(nil, `{"v":%q}`, strings.Repeat("x", store.MaxBody))}
+	long := document(strings.Repeat("i", store.MaxID+1), nil)
+	errs := b.Write(t.Context(), Schema.Collection, []store.Op{
+		{Kind: store.Insert, Document: document("first", nil)},
+		{Kind: store.Insert, Document: huge},
+		{Kind: store.Insert, Document: long},
+		{Kind: store.Insert, Document: store.Document{ID: "list", Body: []byte("[]")}},
+		{Kind: store.Insert, Document: document("last", nil)},
+	})
+	if errs[0] != nil || errs[1] == nil || errs[2] == nil || errs[3] == nil || errs[4] != nil {
+		t.Errorf("errors %v", errs)
+	}
+	if _, ok := get(t, b, "last"); !ok {
+		t.Error("the last is not stored")
+	}
+}
+
+func getsMany(t *testing.T, b store.Backend) {
+	must(t, insert(b, document("a", nil)))
+	asked := []string{"a", "a"}
+	for i := range 40_000 {
+		asked = append(asked, fmt.Sprint("absent", i))
+	}
+	found, err := b.Get(t.Context(), Schema.Collection, asked...)
+	if err != nil || len(found) != 1 {
+		t.Errorf("found %d, %v", len(found), err)
+	}
+	if found, err := b.Get(t.Context(), Schema.Collection); err != nil || len(found) != 0 {
+		t.Errorf("nothing asked: found %d, %v", len(found), err)
+	}
+}
+
+func ensuresTogether(t *testing.T, open func() store.Backend) {
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			b := open()
+			defer b.Close()
+			if err := b.Ensure(t.Context(), Schema); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	b := open()
+	defer b.Close()
+	must(t, b.Verify(t.Context(), Schema))
 }
 
 func refusesBadFields(t *testing.T, b store.Backend) {
@@ -257,8 +361,19 @@ func refusesBadFields(t *testing.T, b store.Backend) {
 			t.Errorf("a field %s was accepted", name)
 		}
 	}
+	for name, query := range map[string]store.Query{
+		"by a field without an index":         {Where: store.Fields{"surprise": "x"}, Limit: 1},
+		"by a value of another type":          {Where: store.Fields{"tenant": 1.5}, Limit: 1},
+		"of a range of a field without index": {Range: &store.Range{Field: "surprise"}, Limit: 1},
+		"ordered by a field without an index": {Order: "-surprise", Limit: 1},
+		"without a limit":                     {},
+	} {
+		if _, _, err := b.Find(t.Context(), Schema.Collection, query); err == nil {
+			t.Errorf("a query %s was accepted", name)
+		}
+	}
 	if _, err := b.Count(t.Context(), Schema.Collection, store.Fields{"surprise": "x"}); err == nil {
-		t.Error("a query by a field without an index was accepted")
+		t.Error("a count by a field without an index was accepted")
 	}
 	if err := insert(b, store.Document{ID: "a", Body: []byte("{")}); err == nil {
 		t.Error("a body that is no JSON was accepted")
@@ -309,8 +424,8 @@ func names(t *testing.T, open func() store.Backend) {
 	must(t, b.Ensure(t.Context(), Schema))
 	wider := Schema
 	wider.Index = append(slices.Clone(Schema.Index), []string{"colour"})
-	if err := b.Verify(t.Context(), wider); err == nil {
-		t.Error("a missing index is not named")
+	if err := b.Verify(t.Context(), wider); err == nil || !strings.Contains(err.Error(), "colour") || strings.Contains(err.Error(), "status") {
+		t.Errorf("a missing index: %v", err)
 	}
 	must(t, b.Ensure(t.Context(), wider))
 	must(t, b.Verify(t.Context(), wider))

@@ -1,0 +1,114 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+)
+
+// What every backend takes, so that a document which one of them stores fits into all.
+const (
+	MaxID   = 512     // bytes of a document's id
+	MaxBody = 8 << 20 // bytes of a document's body
+)
+
+var identifier = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,40}$`)
+
+// indexed lists the indexed fields of a schema, sorted.
+func (sc Schema) indexed() []string {
+	set := map[string]bool{}
+	for _, fields := range slices.Concat(sc.Unique, sc.Index) {
+		for _, f := range fields {
+			set[f] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// check refuses a schema whose names a backend could not use.
+func (sc Schema) check() error {
+	for _, name := range append(sc.indexed(), sc.Collection) {
+		if !identifier.MatchString(name) {
+			return fmt.Errorf("collection %s: %q is not a name of letters, digits and _", sc.Collection, name)
+		}
+	}
+	return nil
+}
+
+// checkOp refuses a write that a backend could not do, before anything of it is done.
+func (sc Schema) checkOp(op Op) error {
+	switch id := op.Document.ID; {
+	case id == "":
+		return errors.New("a document needs an id")
+	case len(id) > MaxID:
+		return fmt.Errorf("the id of a document of %s is longer than %d bytes", sc.Collection, MaxID)
+	}
+	switch op.Kind {
+	case Delete:
+		return nil
+	case Insert, Update:
+	default:
+		return fmt.Errorf("unknown kind of write %d", op.Kind)
+	}
+	if len(op.Document.Body) > MaxBody {
+		return fmt.Errorf("the body of a document of %s is larger than %d bytes", sc.Collection, MaxBody)
+	}
+	if !isObject(op.Document.Body) {
+		return fmt.Errorf("the body of a document of %s is not a JSON object", sc.Collection)
+	}
+	return sc.checkFields(op.Document.Fields)
+}
+
+func isObject(body []byte) bool {
+	for _, c := range body {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+			continue
+		case '{':
+			return json.Valid(body)
+		}
+		return false
+	}
+	return false
+}
+
+func (sc Schema) checkFields(fields Fields) error {
+	for name, value := range fields {
+		if err := sc.checkField(name); err != nil {
+			return err
+		}
+		switch value.(type) {
+		case string, int64:
+		default:
+			return fmt.Errorf("field %s of %s is a %T; want string or int64", name, sc.Collection, value)
+		}
+	}
+	return nil
+}
+
+func (sc Schema) checkField(name string) error {
+	for _, fields := range slices.Concat(sc.Unique, sc.Index) {
+		if slices.Contains(fields, name) {
+			return nil
+		}
+	}
+	return fmt.Errorf("field %s is not indexed in %s", name, sc.Collection)
+}
+
+// checkQuery refuses what no index serves.
+func (sc Schema) checkQuery(q Query) error {
+	if q.Limit < 1 || q.Limit > 1000 {
+		return fmt.Errorf("find in %s: limit %d is not within 1 to 1000", sc.Collection, q.Limit)
+	}
+	problems := []error{sc.checkFields(q.Where)}
+	if q.Range != nil {
+		problems = append(problems, sc.checkField(q.Range.Field))
+	}
+	if field, _ := q.order(); field != "" {
+		problems = append(problems, sc.checkField(field))
+	}
+	return errors.Join(problems...)
+}
