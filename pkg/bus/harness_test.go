@@ -370,8 +370,13 @@ func TestTheTopologyIsAppliedAgainWithoutChangeAndADifferenceIsNamed(t *testing.
 	}
 	more := w.topology()
 	more.Tenants = append(more.Tenants, "newcomer")
-	if err := more.Verify(t.Context(), w.js, events.Validator); err == nil {
-		t.Error("a tenant without its feed is not named")
+	if err := more.Verify(t.Context(), w.js, events.Validator); err != nil {
+		t.Errorf("a tenant without its feed keeps a service from starting: %v", err)
+	}
+	for tenant, want := range map[string]bool{acme: true, "newcomer": false} {
+		if has, err := w.gate.HasFeed(t.Context(), tenant); err != nil || has != want {
+			t.Errorf("the feed of %s is there: %v, %v", tenant, has, err)
+		}
 	}
 	if err := w.js.DeleteConsumer(t.Context(), Registrations, "validator-requested"); err != nil {
 		t.Fatal(err)
