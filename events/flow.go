@@ -61,9 +61,9 @@ type Reaction struct {
 var Flow = []Row{
 	{StepRequested, []Event{Requested{}}, []Service{Gateway}, []Reaction{{Validator, 256}}},
 	{StepValidation, []Event{Validated{}, Rejected{}}, []Service{Validator}, []Reaction{{Risk, 256}, {Gateway, 256}}},
-	{StepRisk, []Event{Categorized{}, ReviewRequired{}, ScreeningWait{}, Rejected{}}, []Service{Risk}, []Reaction{{Accounts, 64}, {Gateway, 256}}},
+	{StepRisk, []Event{Categorized{}, ReviewRequired{}, ScreeningWait{}, Rejected{}}, []Service{Risk}, []Reaction{{Accounts, 256}, {Gateway, 256}}},
 	{StepReview, []Event{ReviewDecided{}}, []Service{Ledger, Risk}, nil},
-	{StepAccount, []Event{AccountCreated{}, Rejected{}}, []Service{Accounts}, []Reaction{{Notifier, 128}, {Gateway, 256}}},
+	{StepAccount, []Event{AccountCreated{}, Rejected{}}, []Service{Accounts}, []Reaction{{Notifier, 256}, {Gateway, 256}}},
 	{StepMail, []Event{ActivationSent{}, ActivationFailed{}}, []Service{Notifier}, []Reaction{{Gateway, 256}, {Accounts, 256}}},
 	{StepActivation, []Event{ActivationRequested{}}, []Service{Gateway}, []Reaction{{Accounts, 64}}},
 	{StepActivated, []Event{AccountActivated{}, ActivationRefused{}}, []Service{Accounts}, []Reaction{{Notifier, 64}}},

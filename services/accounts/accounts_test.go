@@ -195,7 +195,8 @@ func TestACrashBetweenClaimAndHashIsResumed(t *testing.T) {
 	w := newWorld(t)
 	w.register("r1", "a@example.com", "seven quiet lanterns")
 	e := events.Categorized{Carried: events.Carried{MAC: "mac", Vault: 7}}
-	if _, err := w.claim(t.Context(), bus.In[events.Categorized]{Record: record("r1", e, noon), Data: e}); err != nil {
+	in := bus.In[events.Categorized]{Record: record("r1", e, noon), Data: e}
+	if _, err := w.claim(t.Context(), in, w.reader(t.Context(), in)); err != nil {
 		t.Fatal(err)
 	}
 	if w.stored("r1").State != creating {

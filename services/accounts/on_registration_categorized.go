@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/usherhq/usher/events"
@@ -20,8 +21,9 @@ import (
 // added by a guarded update.
 func (s *service) onRegistrationCategorized(ctx context.Context, in bus.In[events.Categorized]) (events.Event, error) {
 	stored, err := s.accounts.Get(ctx, in.Subject.Registration)
+	read := s.reader(ctx, in)
 	if errors.Is(err, store.ErrNotFound) {
-		stored, err = s.claim(ctx, in)
+		stored, err = s.claim(ctx, in, read)
 	}
 	if err != nil {
 		return nil, err
@@ -31,22 +33,29 @@ func (s *service) onRegistrationCategorized(ctx context.Context, in bus.In[event
 			Violations: []events.Violation{{Code: events.CodeIdempotencyKeyReused}}}, nil
 	}
 	if stored.Value.State == creating {
-		if stored, err = s.complete(ctx, in, stored); err != nil {
+		if stored, err = s.complete(ctx, in, stored, read); err != nil {
 			return nil, err
 		}
 	}
 	return stored.Value.event(in.Data.Carried), nil
 }
 
+// reader returns a function that reads the sealed person, once.
+func (s *service) reader(ctx context.Context, in bus.In[events.Categorized]) func() (vault.Entry, error) {
+	return sync.OnceValues(func() (vault.Entry, error) {
+		return s.persons.Get(ctx, in.Subject.Tenant, in.Subject.Registration, in.Data.Vault)
+	})
+}
+
 // claim inserts the document: the account's, or, where another account has a unique value,
 // the rejection's.
-func (s *service) claim(ctx context.Context, in bus.In[events.Categorized]) (store.Stored[account], error) {
+func (s *service) claim(ctx context.Context, in bus.In[events.Categorized], read func() (vault.Entry, error)) (store.Stored[account], error) {
 	var none store.Stored[account]
 	t, known := s.config.Tenant(in.Subject.Tenant)
 	if !known {
 		return none, fmt.Errorf("tenant is not in configuration %s", s.config.Version)
 	}
-	entry, err := s.persons.Get(ctx, in.Subject.Tenant, in.Subject.Registration, in.Data.Vault)
+	entry, err := read()
 	if err != nil {
 		return none, err
 	}
@@ -88,8 +97,8 @@ func (s *service) newAccount(t *tenant.Tenant, in bus.In[events.Categorized], en
 
 // complete hashes the password. A credential that cannot be opened is no reason to turn a
 // customer down: the account then asks for a password at its activation.
-func (s *service) complete(ctx context.Context, in bus.In[events.Categorized], stored store.Stored[account]) (store.Stored[account], error) {
-	entry, err := s.persons.Get(ctx, in.Subject.Tenant, in.Subject.Registration, in.Data.Vault)
+func (s *service) complete(ctx context.Context, in bus.In[events.Categorized], stored store.Stored[account], read func() (vault.Entry, error)) (store.Stored[account], error) {
+	entry, err := read()
 	if err != nil {
 		return stored, err
 	}
