@@ -4,7 +4,7 @@
 # Needs root, for a chroot. It is no replica set, runs no transactions and enforces no validators.
 #
 #   test-server.sh provision         install everything into the cache; again: nothing to do
-#   test-server.sh start DIR PORT    start with its data in DIR; prints the URL
+#   test-server.sh start DIR PORT    start on PORT, and PostgreSQL on the next one; prints the URL
 #   test-server.sh stop DIR          stop what was started there
 #
 # The cache is $USHER_CACHE, or ~/.cache/usher.
@@ -59,16 +59,16 @@ start() {
   if [ ! -e "$root$data/PG_VERSION" ]; then
     postgres initdb -D "$data" --auth=trust --no-instructions >"$dir/initdb.log"
     cat >>"$root$data/postgresql.conf" <<END
-listen_addresses = ''
 unix_socket_directories = '$data'
 shared_preload_libraries = 'pg_cron,pg_documentdb_core,pg_documentdb'
 cron.database_name = 'postgres'
 max_connections = 100
 END
   fi
-  postgres pg_ctl -D "$data" -l "$data/server.log" -w -t 60 start >"$dir/pg_ctl.log" || { tail -5 "$root$data/server.log" >&2; fail "PostgreSQL did not start"; }
-  postgres psql -q -h "$data" -d postgres -c 'CREATE EXTENSION IF NOT EXISTS documentdb CASCADE' 2>/dev/null || fail "DocumentDB was not installed"
-  database="postgres://postgres@/postgres?host=$root$data"
+  # The extension connects to its own server over the loopback.
+  postgres pg_ctl -D "$data" -l "$data/server.log" -w -t 60 -o "-c listen_addresses=127.0.0.1 -p $((port + 1))" start >"$dir/pg_ctl.log" || { tail -5 "$root$data/server.log" >&2; fail "PostgreSQL did not start"; }
+  postgres psql -q -h "$data" -p $((port + 1)) -d postgres -c 'CREATE EXTENSION IF NOT EXISTS documentdb CASCADE' 2>/dev/null || fail "DocumentDB was not installed"
+  database="postgres://postgres@/postgres?host=$root$data&port=$((port + 1))"
   nohup "$ferretdb" --postgresql-url="$database" --listen-addr="127.0.0.1:$port" --debug-addr=- --auth=false --telemetry=disable \
     --state-dir="$dir" --log-level=error >"$dir/ferretdb.log" 2>&1 &
   echo $! >"$dir/ferretdb.pid"

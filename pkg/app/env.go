@@ -120,7 +120,7 @@ func (p *process) env(ctx context.Context, s Service) (*Env, error) {
 	p.closers = append(p.closers, func() error { t.Shutdown(context.WithoutCancel(ctx)); return nil })
 	p.gatherers = append(p.gatherers, t.Gatherer)
 
-	backend, err := store.Open(ctx, getenv("STORE_URL"), string(s.Name))
+	backend, err := store.Open(ctx, getenv("STORE_URL"), string(s.Name), t.Tracer)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

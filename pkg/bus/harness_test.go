@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	if err := w.topology().Apply(t.Context(), w.js); err != nil {
 		t.Fatal(err)
 	}
-	w.store, err = store.Open(t.Context(), "sqlite://"+t.TempDir(), "validator")
+	w.store, err = store.Open(t.Context(), "sqlite://"+t.TempDir(), "validator", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

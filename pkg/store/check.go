@@ -7,6 +7,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"unicode/utf8"
 )
 
 // What every backend takes, so that a document which one of them stores fits into all.
@@ -57,7 +58,7 @@ func (sc Schema) checkOp(op Op) error {
 		return fmt.Errorf("the body of a document of %s is larger than %d bytes", sc.Collection, MaxBody)
 	}
 	if !isObject(op.Document.Body) {
-		return fmt.Errorf("the body of a document of %s is not a JSON object", sc.Collection)
+		return fmt.Errorf("the body of a document of %s is not a JSON object in UTF-8", sc.Collection)
 	}
 	return sc.checkFields(op.Document.Fields)
 }
@@ -68,7 +69,7 @@ func isObject(body []byte) bool {
 		case ' ', '\t', '\r', '\n':
 			continue
 		case '{':
-			return json.Valid(body)
+			return json.Valid(body) && utf8.Valid(body)
 		}
 		return false
 	}

@@ -15,7 +15,7 @@ func TestSQLite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) func() store.Backend {
 		dir := t.TempDir()
 		return func() store.Backend {
-			b, err := store.Open(t.Context(), "sqlite://"+dir, "test")
+			b, err := store.Open(t.Context(), "sqlite://"+dir, "test", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -29,7 +29,7 @@ func TestTheFilesAreTheirOwnersAlone(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "test.db"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	b, err := store.Open(t.Context(), "sqlite://"+dir, "test")
+	b, err := store.Open(t.Context(), "sqlite://"+dir, "test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestTheFilesAreTheirOwnersAlone(t *testing.T) {
 
 func TestAStoreURLThatCannotWorkIsNamed(t *testing.T) {
 	for _, url := range []string{"", "sqlite://", "oracle://x"} {
-		if b, err := store.Open(t.Context(), url, "test"); err == nil {
+		if b, err := store.Open(t.Context(), url, "test", nil); err == nil {
 			b.Close()
 			t.Errorf("%q was opened", url)
 		}
@@ -64,7 +64,7 @@ type person struct{ Name string }
 func BenchmarkInsert(b *testing.B) {
 	for _, callers := range []int{1, 256} {
 		b.Run(fmt.Sprintf("%d callers", callers), func(b *testing.B) {
-			backend, err := store.Open(b.Context(), "sqlite://"+b.TempDir(), "bench")
+			backend, err := store.Open(b.Context(), "sqlite://"+b.TempDir(), "bench", nil)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Fields are the indexed values of a document: strings and int64, nothing else.
@@ -96,14 +98,18 @@ func (e *DuplicateError) Error() string {
 // Field returns the last field of the set: the one that is unique within the others.
 func (e *DuplicateError) Field() string { return e.Fields[len(e.Fields)-1] }
 
-// Open opens a service's documents by URL: sqlite://DIR keeps them in DIR/<service>.db.
-func Open(ctx context.Context, url, service string) (Backend, error) {
+// Open opens a service's documents by URL: sqlite://DIR keeps them in DIR/<service>.db, and
+// mongodb://HOST/DATABASE in collections <service>_<collection>. tracer makes a span of every
+// command that goes over the network; nil makes none.
+func Open(ctx context.Context, url, service string, tracer trace.TracerProvider) (Backend, error) {
 	scheme, rest, found := strings.Cut(url, "://")
 	switch {
 	case !found:
-		return nil, errors.New("STORE_URL is not a URL; give sqlite://DIR")
+		return nil, errors.New("STORE_URL is not a URL; give sqlite://DIR or mongodb://HOST/DATABASE")
 	case scheme == "sqlite":
 		return openSQLite(ctx, rest, service)
+	case scheme == "mongodb", scheme == "mongodb+srv":
+		return openMongo(ctx, url, service, tracer)
 	}
-	return nil, fmt.Errorf("STORE_URL: scheme %q is not supported; give sqlite://DIR", scheme)
+	return nil, fmt.Errorf("STORE_URL: scheme %q is not supported; give sqlite://DIR or mongodb://HOST/DATABASE", scheme)
 }

@@ -46,7 +46,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	b, err := store.Open(t.Context(), "sqlite://"+t.TempDir(), "accounts")
+	b, err := store.Open(t.Context(), "sqlite://"+t.TempDir(), "accounts", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	b, err := store.Open(t.Context(), "sqlite://"+t.TempDir(), "notifier")
+	b, err := store.Open(t.Context(), "sqlite://"+t.TempDir(), "notifier", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,12 +3,15 @@ package usher
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"sync"
 	"testing"
@@ -66,11 +69,25 @@ func cheapHash(t *testing.T) {
 	t.Setenv("ACCOUNTS_ARGON2", "m=8,t=1,p=1")
 }
 
+// documents is the store of a pipeline that keeps its data in dir: embedded, or, where
+// USHER_TEST_MONGODB names a server, a database of its own there.
+func documents(dir string) string {
+	if server := os.Getenv("USHER_TEST_MONGODB"); server != "" {
+		return server + "/usher_" + sha256Hex(dir)[:16]
+	}
+	return "sqlite://" + filepath.Join(dir, "store")
+}
+
+func sha256Hex(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
 // startDev starts a pipeline in dir, which a later one can continue.
 func startDev(t *testing.T, dir string, o devOptions) *dev {
 	t.Helper()
 	d := &dev{t: t, done: make(chan error, 1), logs: &lockedBuffer{}}
-	d.command = devCommand{HTTP: freeAddr(t), Ops: freeAddr(t), NATS: freeAddr(t), Data: dir}
+	d.command = devCommand{HTTP: freeAddr(t), Ops: freeAddr(t), NATS: freeAddr(t), Data: dir, Store: documents(dir)}
 	o.logs = d.logs
 	ctx, stop := context.WithCancel(context.Background())
 	d.stop = stop

@@ -161,17 +161,17 @@ func undecided(t *testing.T, bin string) (other int) {
 	validator.signal(syscall.SIGTERM)
 	all, _ := c.load(ctx, 40)
 	validator.start(t)
-	documents, err := store.Open(ctx, "sqlite://"+filepath.Join(c.dir, "store"), string(events.Validator))
+	kept, err := store.Open(ctx, documents(c.dir), string(events.Validator), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer documents.Close()
+	defer kept.Close()
 	decisions := store.Schema{Collection: "decisions"}
-	if err := documents.Verify(ctx, decisions); err != nil {
+	if err := kept.Verify(ctx, decisions); err != nil {
 		t.Fatal(err)
 	}
 	c.eventually(30*time.Second, "decisions are stored", func() bool {
-		n, err := documents.Count(ctx, decisions.Collection, nil)
+		n, err := kept.Count(ctx, decisions.Collection, nil)
 		return err == nil && n > 0
 	})
 	validator.signal(syscall.SIGKILL)
@@ -188,7 +188,7 @@ func undecided(t *testing.T, bin string) (other int) {
 	}
 	validator.start(t)
 	for _, h := range c.complete(b, all, time.Minute) {
-		found, err := documents.Get(ctx, decisions.Collection, h[0].Subject.Registration)
+		found, err := kept.Get(ctx, decisions.Collection, h[0].Subject.Registration)
 		if err != nil {
 			t.Fatal(err)
 		}

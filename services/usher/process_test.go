@@ -159,7 +159,7 @@ func TestTheOneProcessPipelineSurvivesBeingKilled(t *testing.T) {
 	c.natsURL = "nats://" + broker
 	c.env = append(os.Environ(), "USHER_DEV_TOKEN="+testToken, "ACCOUNTS_INSECURE_HASH=true", "ACCOUNTS_ARGON2=m=8,t=1,p=1")
 	data := filepath.Join(c.dir, "data")
-	c.add("nats-server", "usher", "dev", "--http", c.gateway, "--ops", c.ledger, "--nats", broker, "--data", data)
+	c.add("nats-server", "usher", "dev", "--http", c.gateway, "--ops", c.ledger, "--nats", broker, "--data", data, "--store", documents(c.dir))
 	usher := c.processes["nats-server"]
 	usher.start(t)
 	t.Cleanup(c.stop)

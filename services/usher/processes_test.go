@@ -5,8 +5,6 @@ package usher
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -172,7 +170,7 @@ func startClusterOf(t *testing.T, bin string, replicas map[string]int, edit ...s
 	if err := keys.Generate(filepath.Join(dir, "keys")); err != nil {
 		t.Fatal(err)
 	}
-	c.env = append(os.Environ(), "NATS_URL="+c.natsURL, "STORE_URL=sqlite://"+filepath.Join(dir, "store"),
+	c.env = append(os.Environ(), "NATS_URL="+c.natsURL, "STORE_URL="+documents(dir),
 		"USHER_CONFIG="+filepath.Join(dir, "tenants.yaml"), "USHER_KEYS="+filepath.Join(dir, "keys"),
 		"GATEWAY_ADDR="+c.gateway, "LEDGER_ADDR="+c.ledger, "SMTP_URL=smtp://"+c.sink.Addr(), "PUBLIC_URL=http://"+c.gateway,
 		"ACCOUNTS_INSECURE_HASH=true", "ACCOUNTS_ARGON2=m=8,t=1,p=1")
@@ -387,9 +385,4 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-time.After(d):
 	}
-}
-
-func sha256Hex(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
 }

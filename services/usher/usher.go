@@ -4,15 +4,20 @@ package usher
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/app"
@@ -61,7 +66,65 @@ func Main() {
 }
 
 type topologyCommand struct {
-	Apply topologyApply `cmd:"" help:"Create what is missing and update what differs; nothing is ever deleted."`
+	Apply       topologyApply       `cmd:"" help:"Create what is missing and update what differs; nothing is ever deleted."`
+	Permissions topologyPermissions `cmd:"" help:"Print the broker's users and all that each may do, for its configuration."`
+	Passwords   topologyPasswords   `cmd:"" help:"Make the passwords of the broker's users that are missing, and the file of their hashes."`
+}
+
+// brokerUsers are the users of the broker's configuration.
+type brokerUsers struct {
+	Compliance []string `placeholder:"TENANT" help:"Tenants whose compliance systems read their feed."`
+}
+
+type topologyPermissions struct{ brokerUsers }
+
+func (p topologyPermissions) Run(out io.Writer) error {
+	_, err := io.WriteString(out, bus.Authorization(bus.Users(p.Compliance...)))
+	return err
+}
+
+type topologyPasswords struct {
+	Dir string `arg:"" help:"Directory of USER.password, for that user, and passwords.conf, for the broker."`
+	brokerUsers
+}
+
+func (p topologyPasswords) Run(out io.Writer) error {
+	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
+		return fmt.Errorf("make directory of passwords: %w", err)
+	}
+	var hashes strings.Builder
+	users := bus.Users(p.Compliance...)
+	for _, u := range users {
+		password, err := brokerPassword(filepath.Join(p.Dir, u.Name+".password"))
+		if err != nil {
+			return err
+		}
+		hash, err := bcrypt.GenerateFromPassword(password, bcrypt.DefaultCost)
+		if err != nil {
+			return fmt.Errorf("hash password of %s: %w", u.Name, err)
+		}
+		fmt.Fprintf(&hashes, "%s: %q\n", bus.PasswordVariable(u.Name), hash)
+	}
+	if err := os.WriteFile(filepath.Join(p.Dir, "passwords.conf"), []byte(hashes.String()), 0o600); err != nil {
+		return fmt.Errorf("write hashes: %w", err)
+	}
+	fmt.Fprintf(out, "passwords of %d users are in %s; give each user only its own\n", len(users), p.Dir)
+	return nil
+}
+
+// brokerPassword reads a file, or makes it with 256 random bits in hexadecimal.
+func brokerPassword(file string) ([]byte, error) {
+	password, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		random := make([]byte, 32)
+		_, _ = rand.Read(random)
+		password = hex.AppendEncode(nil, random)
+		err = os.WriteFile(file, password, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keep password: %w", err)
+	}
+	return password, nil
 }
 
 // topologyApply reads NATS_URL, STORE_URL and USHER_CONFIG.
@@ -72,7 +135,7 @@ func (topologyApply) Run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	b, done, err := dial(ctx)
+	b, done, err := dial(ctx, bus.TopologyUser)
 	if err != nil {
 		return err
 	}
@@ -81,7 +144,10 @@ func (topologyApply) Run(ctx context.Context, out io.Writer) error {
 	if err := topology.Apply(ctx, b.JetStream()); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d streams and %d consumers are as configured\n", len(topology.Streams()), len(bus.Consumers()))
+	if err := topology.ApplyCompliance(ctx, b.JetStream()); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%d streams and %d consumers are as configured\n", len(topology.Streams()), len(bus.Consumers())+len(topology.Tenants))
 	url := os.Getenv("STORE_URL")
 	if url == "" {
 		fmt.Fprintln(out, "STORE_URL is not set: collections were left alone")
@@ -92,7 +158,7 @@ func (topologyApply) Run(ctx context.Context, out io.Writer) error {
 
 func ensureCollections(ctx context.Context, url string, out io.Writer) error {
 	for _, s := range Services {
-		backend, err := store.Open(ctx, url, string(s.Name))
+		backend, err := store.Open(ctx, url, string(s.Name), nil)
 		if err != nil {
 			return err
 		}
@@ -115,13 +181,13 @@ func loadConfig() (*tenant.Config, error) {
 	return tenant.Demo(), nil
 }
 
-// dial connects the command line to the broker of NATS_URL.
-func dial(ctx context.Context) (*bus.Bus, func(), error) {
+// dial connects the command line to the broker of NATS_URL, as one of its users.
+func dial(ctx context.Context, user string) (*bus.Bus, func(), error) {
 	t, err := telemetry.New(ctx, telemetry.Options{Service: "usher", Getenv: os.Getenv})
 	if err != nil {
 		return nil, nil, err
 	}
-	nc, err := app.Connect(os.Getenv, "usher", t.Logger)
+	nc, err := app.Connect(os.Getenv, user, t.Logger)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -196,7 +262,7 @@ type deadlettersList struct {
 }
 
 func (d deadlettersList) Run(ctx context.Context, out io.Writer) error {
-	b, done, err := dial(ctx)
+	b, done, err := dial(ctx, bus.OperatorUser)
 	if err != nil {
 		return err
 	}
@@ -216,7 +282,7 @@ type deadlettersReplay struct {
 }
 
 func (d deadlettersReplay) Run(ctx context.Context, out io.Writer) error {
-	b, done, err := dial(ctx)
+	b, done, err := dial(ctx, bus.OperatorUser)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func (p onePerson) Get(context.Context, string, string, uint64) (vault.Entry, er
 
 func newService(t *testing.T, r events.Registration) *service {
 	t.Helper()
-	b, err := store.Open(t.Context(), "sqlite://"+t.TempDir(), "validator")
+	b, err := store.Open(t.Context(), "sqlite://"+t.TempDir(), "validator", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,622 @@
+//go:build process
+
+package usher
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/Shopify/toxiproxy/v2"
+	_ "github.com/Shopify/toxiproxy/v2/toxics"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/metric/noop"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/usherhq/usher/events"
+	"github.com/usherhq/usher/pkg/bus"
+	"github.com/usherhq/usher/pkg/keys"
+	"github.com/usherhq/usher/services/usher/mailsink"
+)
+
+// These tests run the real binaries on three brokers with the configuration of
+// deployments/nats: TLS, a user of its own for each service, and every write on disk before it
+// is acknowledged.
+
+// observer is a user of the tests only, who may do everything, to look from outside.
+const observer = "observer"
+
+// replicated is the project's processes on a cluster of three brokers.
+type replicated struct {
+	*cluster
+	nodes []*node
+	links []link
+	bus   *bus.Bus
+	conn  *nats.Conn
+}
+
+// node is one broker.
+type node struct {
+	name, client, route, monitor string
+	*process
+	js jetstream.JetStream // the observer's, by this node only
+}
+
+// link carries what one node sends to another, and its answers, on the route that the first
+// opened.
+type link struct {
+	from, to int
+	*toxiproxy.Proxy
+}
+
+func startReplicated(t *testing.T, replicas map[string]int) *replicated {
+	t.Helper()
+	bin, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &replicated{cluster: &cluster{
+		t: t, dir: t.TempDir(), bin: bin, gateway: freeAddr(t), ledger: freeAddr(t), processes: map[string]*process{}, report: t.Errorf,
+	}}
+	t.Cleanup(r.stop)
+	for _, name := range []string{"n1", "n2", "n3"} {
+		r.nodes = append(r.nodes, &node{name: name, client: freeAddr(t), route: freeAddr(t), monitor: freeAddr(t)})
+	}
+	r.connectNodes()
+	r.configure()
+	for _, n := range r.nodes {
+		n.process = r.addAs(n.name, "", "nats-server", "-c", filepath.Join(r.dir, n.name+".conf"))
+		n.start(t)
+	}
+	r.eventually(60*time.Second, "the brokers are a cluster", r.healthy)
+	r.observe()
+	// The first stream waits for the cluster to elect who decides about streams.
+	var err2 error
+	if !within(60*time.Second, func() bool { err2 = r.runAs(bus.TopologyUser, "topology", "apply"); return err2 == nil }) {
+		t.Fatal(err2)
+	}
+	for _, s := range events.Services {
+		for i := range max(replicas[string(s)], 1) {
+			r.addAs(fmt.Sprintf("%s-%d", s, i+1), string(s), string(s)).start(t)
+		}
+	}
+	r.eventually(60*time.Second, "the gateway and the ledger are ready", func() bool { return r.ready(r.gateway) && r.ready(r.ledger) })
+	return r
+}
+
+// connectNodes puts a proxy on the way from each node to each other.
+func (r *replicated) connectNodes() {
+	r.t.Helper()
+	proxies := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	for from := range r.nodes {
+		for to, n := range r.nodes {
+			if from == to {
+				continue
+			}
+			p := toxiproxy.NewProxy(proxies, fmt.Sprintf("%d to %d", from, to), freeAddr(r.t), n.route)
+			if err := p.Start(); err != nil {
+				r.t.Fatal(err)
+			}
+			r.t.Cleanup(p.Stop)
+			r.links = append(r.links, link{from, to, p})
+		}
+	}
+}
+
+// configure writes what an operator would: certificates, passwords, the shipped configuration
+// with this machine's addresses, tenants and keys.
+func (r *replicated) configure() {
+	r.t.Helper()
+	var err error
+	if r.sink, err = mailsink.Start(filepath.Join(r.dir, "mail")); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { r.sink.Close() })
+	certificates := exec.Command("../../deployments/nats/certificates.sh", filepath.Join(r.dir, "tls"), "n1", "n2", "n3")
+	if out, err := certificates.CombinedOutput(); err != nil {
+		r.t.Fatalf("certificates: %v\n%s", err, out)
+	}
+	r.mustRun("usher", "topology", "passwords", r.dir)
+	r.write(observer+".password", "secret")
+	hashes, err := os.ReadFile(filepath.Join(r.dir, "passwords.conf"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.write("passwords.conf", fmt.Sprintf("%s%s: secret\n", hashes, bus.PasswordVariable(observer)))
+	r.write("authorization.conf", bus.Authorization(append(bus.Users(), bus.User{Name: observer, Publish: []string{">"}, Subscribe: []string{">"}})))
+	shipped, err := os.ReadFile("../../deployments/nats/nats.conf")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for i, n := range r.nodes {
+		r.write(n.name+".conf", r.nodeConfig(string(shipped), i, n))
+	}
+	demo, err := os.ReadFile("../../pkg/tenant/demo.yaml")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.write("tenants.yaml", configuration(strings.Replace(string(demo), "broker:\n", "broker:\n  replicas: 3\n", 1)))
+	if err := keys.Generate(filepath.Join(r.dir, "keys")); err != nil {
+		r.t.Fatal(err)
+	}
+	r.env = append(os.Environ(), "STORE_URL="+documents(r.dir), "NATS_CA="+filepath.Join(r.dir, "tls", "ca.crt"),
+		"USHER_CONFIG="+filepath.Join(r.dir, "tenants.yaml"), "USHER_KEYS="+filepath.Join(r.dir, "keys"),
+		"GATEWAY_ADDR="+r.gateway, "LEDGER_ADDR="+r.ledger, "SMTP_URL=smtp://"+r.sink.Addr(), "PUBLIC_URL=http://"+r.gateway,
+		"ACCOUNTS_INSECURE_HASH=true", "ACCOUNTS_ARGON2=m=8,t=1,p=1")
+}
+
+// nodeConfig is the shipped configuration with a node's addresses. The others learn an address
+// of it where nobody listens, so that its proxies are the only way.
+func (r *replicated) nodeConfig(shipped string, i int, n *node) string {
+	r.t.Helper()
+	pairs := []string{
+		`$NATS_NAME`, n.name, `"0.0.0.0:4222"`, n.client, `"127.0.0.1:8222"`, n.monitor,
+		`listen: "0.0.0.0:6222"`, "listen: " + n.route + "\n  advertise: \"127.0.0.1:9\"",
+		`/etc/nats/tls`, filepath.Join(r.dir, "tls", n.name), `"/data"`, fmt.Sprintf("%q", filepath.Join(r.dir, "streams", n.name)),
+	}
+	for _, l := range r.links {
+		if l.from == i {
+			pairs = append(pairs, fmt.Sprintf("nats-route://n%d:6222", l.to+1), "nats-route://"+l.Listen)
+		}
+	}
+	pairs = append(pairs, fmt.Sprintf("nats-route://n%d:6222", i+1), "nats-route://"+n.route)
+	for p := 0; p < len(pairs); p += 2 {
+		if !strings.Contains(shipped, pairs[p]) {
+			r.t.Fatalf("deployments/nats/nats.conf has no %s", pairs[p])
+		}
+	}
+	return strings.NewReplacer(pairs...).Replace(shipped)
+}
+
+// urlAs is where a user finds the brokers.
+func (r *replicated) urlAs(user string, nodes ...*node) string {
+	password, err := os.ReadFile(filepath.Join(r.dir, user+".password"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var urls []string
+	for _, n := range nodes {
+		urls = append(urls, fmt.Sprintf("tls://%s:%s@%s", user, password, n.client))
+	}
+	return strings.Join(urls, ",")
+}
+
+// addAs adds a process that is a user of the brokers, or none.
+func (r *replicated) addAs(name, user, binary string, args ...string) *process {
+	r.t.Helper()
+	r.add(name, binary, args...)
+	p := r.processes[name]
+	if user != "" {
+		url := r.urlAs(user, r.nodes...)
+		p.command = func() *exec.Cmd {
+			command := exec.Command(filepath.Join(r.bin, binary), args...)
+			command.Env = append(slices.Clone(r.env), "NATS_URL="+url)
+			return command
+		}
+	}
+	return p
+}
+
+// runAs runs a command of the operator's tool.
+func (r *replicated) runAs(user string, args ...string) error {
+	command := exec.Command(filepath.Join(r.bin, "usher"), args...)
+	command.Env = append(slices.Clone(r.env), "NATS_URL="+r.urlAs(user, r.nodes...))
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("usher %v: %w\n%s", args, err, out)
+	}
+	return nil
+}
+
+// observe connects the test to all nodes and to each.
+func (r *replicated) observe() {
+	r.t.Helper()
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	connect := func(nodes ...*node) *nats.Conn {
+		nc, err := bus.Connect(r.urlAs(observer, nodes...), observer, log, nats.RootCAs(filepath.Join(r.dir, "tls", "ca.crt")), nats.IgnoreDiscoveredServers())
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Cleanup(nc.Close)
+		r.eventually(30*time.Second, "the test is connected", nc.IsConnected)
+		return nc
+	}
+	var err error
+	for _, n := range r.nodes {
+		if n.js, err = jetstream.New(connect(n)); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	r.conn = connect(r.nodes...)
+	if r.bus, err = bus.New(bus.Config{Service: events.Ledger, Conn: r.conn, Log: log, Tracer: tracenoop.NewTracerProvider(), Meter: noop.NewMeterProvider()}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *replicated) stop() {
+	for _, p := range r.processes {
+		if p.running != nil {
+			p.signal(syscall.SIGKILL)
+		}
+	}
+	for name := range r.processes {
+		if raw, _ := os.ReadFile(filepath.Join(r.dir, name+".log")); r.t.Failed() {
+			r.t.Logf("end of the log of %s:\n%s", name, raw[max(0, len(raw)-1500):])
+		}
+	}
+}
+
+// healthy reports whether every broker has caught up with its streams and consumers.
+func (r *replicated) healthy() bool {
+	return !slices.ContainsFunc(r.nodes, func(n *node) bool {
+		response, err := http.Get("http://" + n.monitor + "/healthz")
+		if err != nil {
+			return true
+		}
+		response.Body.Close()
+		return response.StatusCode != http.StatusOK
+	})
+}
+
+// leader asks the nodes but one who leads the stream of registrations; nil where none of them
+// knows one.
+func (r *replicated) leader(except *node) *node {
+	for _, n := range r.nodes {
+		if n == except {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Second)
+		s, err := n.js.Stream(ctx, bus.Registrations)
+		cancel()
+		if err != nil || s.CachedInfo().Cluster == nil {
+			continue
+		}
+		if i := slices.IndexFunc(r.nodes, func(n *node) bool { return n.name == s.CachedInfo().Cluster.Leader }); i >= 0 {
+			return r.nodes[i]
+		}
+	}
+	return nil
+}
+
+// dethrone waits until the brokers have another leader than the one that a fault hit.
+func (r *replicated) dethrone(old *node) {
+	r.t.Helper()
+	r.eventually(60*time.Second, "there is another leader than "+old.name, func() bool {
+		now := r.leader(old)
+		return now != nil && now != old
+	})
+}
+
+// tell sends a signal that does not end the process.
+func (p *process) tell(s syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.running.Process.Signal(s)
+}
+
+// cut drops all that a node and the others send each other; connections stay open, as when a
+// cable is pulled. join ends it.
+func (r *replicated) cut(n *node) (join func()) {
+	r.t.Helper()
+	i := slices.Index(r.nodes, n)
+	var cut []link
+	for _, l := range r.links {
+		if l.from != i && l.to != i {
+			continue
+		}
+		for _, direction := range []string{"upstream", "downstream"} {
+			toxic := fmt.Sprintf(`{"name":%q,"type":"timeout","stream":%q,"attributes":{"timeout":0}}`, direction, direction)
+			if _, err := l.Toxics.AddToxicJson(strings.NewReader(toxic)); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+		cut = append(cut, l)
+	}
+	return func() {
+		for _, l := range cut {
+			l.Toxics.ResetToxics(context.Background())
+		}
+	}
+}
+
+// fault is something that goes wrong; inject returns once it is mended, with the time of that
+// and what happened.
+type fault struct {
+	name   string
+	inject func(r *replicated) (mended time.Time, what string)
+}
+
+// A leader is held down until the others have elected another, so that no fault passes unnoticed.
+var faults = []fault{
+	{"the leader is killed", func(r *replicated) (time.Time, string) {
+		old := r.mustLead()
+		old.signal(syscall.SIGKILL)
+		r.dethrone(old)
+		r.linger()
+		old.start(r.t)
+		return time.Now(), old.name
+	}},
+	{"a service is killed", killService},
+	{"the leader stands still", func(r *replicated) (time.Time, string) {
+		old := r.mustLead()
+		old.tell(syscall.SIGSTOP)
+		defer old.tell(syscall.SIGCONT)
+		r.dethrone(old)
+		r.linger()
+		return time.Now(), old.name
+	}},
+	{"the leader is cut off", func(r *replicated) (time.Time, string) {
+		old := r.mustLead()
+		join := r.cut(old)
+		defer join()
+		r.dethrone(old)
+		r.linger()
+		return time.Now(), old.name
+	}},
+	{"the brokers restart one after another", func(r *replicated) (time.Time, string) {
+		for _, n := range r.nodes {
+			n.signal(syscall.SIGTERM)
+			n.start(r.t)
+			r.eventually(60*time.Second, "the brokers are healthy after a restart of "+n.name, r.healthy)
+		}
+		return time.Now(), "n1, n2, n3"
+	}},
+}
+
+func (r *replicated) mustLead() (leader *node) {
+	r.t.Helper()
+	r.eventually(60*time.Second, "there is a leader", func() bool { leader = r.leader(nil); return leader != nil })
+	return leader
+}
+
+// linger lets a fault last.
+func (r *replicated) linger() { pause(r.t.Context(), time.Duration(rand.Int64N(int64(3*time.Second)))) }
+
+func killService(r *replicated) (time.Time, string) {
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(r.processes)), func(name string) bool {
+		return slices.ContainsFunc(r.nodes, func(n *node) bool { return n.name == name })
+	})
+	p := r.processes[names[rand.IntN(len(names))]]
+	p.signal(syscall.SIGKILL)
+	r.linger()
+	p.start(r.t)
+	return time.Now(), p.name
+}
+
+// intake registers customers at a steady pace until it is stopped.
+type intake struct {
+	mu       sync.Mutex
+	all      []accepted
+	accepted atomic.Int64
+	retries  atomic.Int64
+	stopping atomic.Bool
+	wg       sync.WaitGroup
+}
+
+// register starts an intake of at least so many customers. Every tenth repeats an address, and
+// every fifth sends its request a second time under the same key.
+func (r *replicated) intake(least int) *intake {
+	in := &intake{}
+	var next atomic.Int64
+	for range 16 {
+		in.wg.Go(func() {
+			for !in.stopping.Load() || in.accepted.Load() < int64(least) {
+				i := int(next.Add(1))
+				email := fmt.Sprintf("person.%d@example.com", i)
+				if i%10 == 9 {
+					email = fmt.Sprintf("Person.%d@Example.com", i-1)
+				}
+				r.registerTwice(in, fmt.Sprintf("key-%d", i), email, i%5 == 0)
+				pause(r.t.Context(), 300*time.Millisecond)
+			}
+		})
+	}
+	return in
+}
+
+func (r *replicated) registerTwice(in *intake, key, email string, twice bool) {
+	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Minute)
+	defer cancel()
+	a, attempts, err := r.register(ctx, key, email)
+	if err == nil && twice {
+		var again accepted
+		if again, _, err = r.register(ctx, key, email); err == nil && again.id != a.id {
+			r.report("key %s gave %s and %s", key, a.id, again.id)
+		}
+	}
+	if err != nil {
+		r.report("register: %v", err)
+		return
+	}
+	in.retries.Add(int64(attempts - 1))
+	in.accepted.Add(1)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.all = append(in.all, a)
+}
+
+// stop returns what was accepted.
+func (in *intake) stop() []accepted {
+	in.stopping.Store(true)
+	in.wg.Wait()
+	return in.all
+}
+
+// probe returns when a new registration has gone all the way.
+func (r *replicated) probe(i int, limit time.Duration) (accepted, bool) {
+	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
+	defer cancel()
+	a, _, err := r.register(ctx, fmt.Sprintf("probe-%d", i), fmt.Sprintf("probe.%d@example.com", i))
+	if err != nil {
+		return accepted{}, false
+	}
+	return a, within(limit, func() bool {
+		h, err := r.bus.History(ctx, cloudVault, a.id)
+		return ctx.Err() != nil || err == nil && events.Fold(h).Status == events.StatusActivationSent
+	}) && ctx.Err() == nil
+}
+
+// recoveryLimit is the promise: how long after a fault is mended until a registration goes all the way.
+const recoveryLimit = 30 * time.Second
+
+func TestThreeBrokersLoseAndDoubleNothingWhateverFails(t *testing.T) {
+	r := startReplicated(t, map[string]int{"validator": 2, "accounts": 2})
+	want, rounds := scale(t, 5000), scale(t, 10)
+	in := r.intake(want)
+	r.eventually(60*time.Second, "registrations are accepted", func() bool { return in.accepted.Load() > 0 })
+	var (
+		probes  []accepted
+		slowest time.Duration
+		during  = map[string]int64{}
+	)
+	for i := range rounds * len(faults) {
+		f := faults[i%len(faults)]
+		before := in.accepted.Load()
+		mended, what := f.inject(r)
+		during[f.name] += in.accepted.Load() - before
+		a, ok := r.probe(i, 4*recoveryLimit)
+		took := time.Since(mended)
+		slowest = max(slowest, took)
+		if !ok || took > recoveryLimit {
+			t.Errorf("%s (%s): a registration went all the way %v: %v after it was mended", f.name, what, ok, took)
+		}
+		probes = append(probes, a)
+		r.eventually(2*time.Minute, "the brokers are healthy again", r.healthy)
+		t.Logf("%d of %d: %s (%s): %d accepted meanwhile, recovered in %v; %d accepted in all",
+			i+1, rounds*len(faults), f.name, what, in.accepted.Load()-before, took.Round(10*time.Millisecond), in.accepted.Load())
+	}
+	all := append(in.stop(), probes...)
+	t.Logf("%d accepted, %d client retries, slowest recovery %v, accepted during faults: %v", len(all), in.retries.Load(), slowest.Round(10*time.Millisecond), during)
+	if len(all) < want || in.retries.Load() == 0 || slices.Min(slices.Collect(maps.Values(during))) == 0 {
+		t.Fatalf("the run proves nothing: %d of %d accepted, %d retries, accepted during faults: %v", len(all), want, in.retries.Load(), during)
+	}
+	r.auditReplicated(all)
+}
+
+// auditReplicated checks the promise, and that the brokers agree and refused nobody anything.
+func (r *replicated) auditReplicated(all []accepted) {
+	r.t.Helper()
+	histories := r.complete(r.bus, all, 60*time.Second)
+	r.verify(all, histories)
+	r.verifySubjects(r.conn)
+	r.verifyMails(all, histories)
+	r.verifyQueues(r.conn)
+	r.verifyActivation(all, histories)
+	r.verifyReplicas()
+	r.verifyPermissions()
+}
+
+// verifyReplicas checks that all brokers hold the same of each stream.
+func (r *replicated) verifyReplicas() {
+	r.t.Helper()
+	var held []string
+	same := within(60*time.Second, func() bool {
+		held = nil
+		for _, n := range r.nodes {
+			text, err := n.streams()
+			if err != nil {
+				return false
+			}
+			held = append(held, text)
+		}
+		return held[0] == held[1] && held[1] == held[2]
+	})
+	if !same {
+		r.report("the brokers differ: %s", strings.Join(held, " / "))
+	}
+}
+
+// streams describes what a broker holds of the streams that the services write to.
+func (n *node) streams() (string, error) {
+	response, err := http.Get("http://" + n.monitor + "/jsz?streams=true")
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	var answer struct {
+		Accounts []struct {
+			Streams []struct {
+				Name  string `json:"name"`
+				State struct {
+					Messages uint64 `json:"messages"`
+					Bytes    uint64 `json:"bytes"`
+					LastSeq  uint64 `json:"last_seq"`
+				} `json:"state"`
+			} `json:"stream_detail"`
+		} `json:"account_details"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return "", err
+	}
+	var held []string
+	for _, a := range answer.Accounts {
+		for _, s := range a.Streams {
+			held = append(held, fmt.Sprintf("%s %v", s.Name, s.State))
+		}
+	}
+	slices.Sort(held)
+	if len(held) < 5 {
+		return "", fmt.Errorf("%s holds only %v", n.name, held)
+	}
+	return strings.Join(held, ", "), nil
+}
+
+// verifyPermissions checks that no broker refused a user anything.
+func (r *replicated) verifyPermissions() {
+	r.t.Helper()
+	for _, n := range r.nodes {
+		raw, err := os.ReadFile(filepath.Join(r.dir, n.name+".log"))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for line := range bytes.Lines(raw) {
+			if bytes.Contains(line, []byte("Violation")) || bytes.Contains(line, []byte("authentication error")) {
+				r.report("%s refused: %s", n.name, line)
+			}
+		}
+	}
+}
+
+func TestEachServiceNeedsNoMoreThanItsOwnUserMay(t *testing.T) {
+	r := startReplicated(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var all []accepted
+	for i := range 40 {
+		email := fmt.Sprintf("Permitted.%d@example.com", i/2) // every second is a duplicate
+		a, _, err := r.cluster.register(ctx, fmt.Sprintf("permitted-%d", i), email)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, a)
+	}
+	r.auditReplicated(all)
+	if err := r.runAs(bus.OperatorUser, "deadletters", "list"); err != nil {
+		t.Error(err)
+	}
+	if err := r.runAs(bus.OperatorUser, "topology", "apply"); err == nil {
+		t.Error("the operator's user can change streams")
+	}
+	response, err := nats.Connect("nats://"+r.nodes[0].client, nats.RootCAs(filepath.Join(r.dir, "tls", "ca.crt")))
+	if err == nil {
+		response.Close()
+		t.Error("one without a password is let in")
+	}
+}
