@@ -159,7 +159,7 @@ func undecided(t *testing.T, bin string) (other int) {
 	defer cancel()
 	validator := c.processes["validator-1"]
 	validator.signal(syscall.SIGTERM)
-	all, _ := c.load(ctx, 40)
+	all, _ := c.load(ctx, 40, 0)
 	validator.start(t)
 	kept, err := store.Open(ctx, documents(c.dir), string(events.Validator), nil)
 	if err != nil {

@@ -22,13 +22,16 @@ import (
 
 func TestNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	c := startCluster(t, map[string]int{"validator": 2, "accounts": 2})
-	want, kills := scale(t, 3000), scale(t, 60)
+	want, kills := scale(t, 3000), max(scale(t, 60), 2*len(c.processes))
 	all, retries := c.loadUnderKills(want, kills)
 	if len(all) != want || retries == 0 {
 		t.Fatalf("the run proves nothing: %d of %d accepted, %d retries", len(all), want, retries)
 	}
 	c.audit(all, 60*time.Second)
 }
+
+// killEvery is how often a process is killed, while customers register.
+const killEvery = 200 * time.Millisecond
 
 // loadUnderKills registers n customers while at least so many processes are killed.
 func (c *cluster) loadUnderKills(n, kills int) (all []accepted, retries int) {
@@ -37,11 +40,11 @@ func (c *cluster) loadUnderKills(n, kills int) (all []accepted, retries int) {
 	defer stop()
 	killed := make(chan int, 1)
 	var so atomic.Int64
-	go func() { killed <- c.kill(killing, 200*time.Millisecond, &so) }()
+	go func() { killed <- c.kill(killing, killEvery, &so) }()
 	loading, cancel := context.WithTimeout(c.t.Context(), 8*time.Minute)
 	defer cancel()
 	started := time.Now()
-	all, retries = c.load(loading, n)
+	all, retries = c.load(loading, n, 3*killEvery/2*time.Duration(kills)/time.Duration(n))
 	c.eventually(3*time.Minute, "enough was killed", func() bool { return so.Load() >= int64(kills) })
 	stop()
 	c.t.Logf("%d accepted in %v, %d client retries, %d kills", len(all), time.Since(started).Round(time.Second), retries, <-killed)
@@ -169,7 +172,7 @@ func TestTheOneProcessPipelineSurvivesBeingKilled(t *testing.T) {
 	defer cancel()
 	loaded := make(chan []accepted, 1)
 	go func() {
-		all, _ := c.load(ctx, scale(t, 1000))
+		all, _ := c.load(ctx, scale(t, 1000), 8*time.Millisecond)
 		loaded <- all
 	}()
 	for range scale(t, 20) {

@@ -191,7 +191,7 @@ func startClusterOf(t *testing.T, bin string, replicas map[string]int, edit ...s
 
 // configuration is tenants with a token for the tests.
 func configuration(tenants string) string {
-	return fmt.Sprintf("%s\nauth:\n  tokens:\n    - {sha256: %s, subject: test, tenants: [\"*\"], roles: [admin]}\n", tenants, sha256Hex(testToken))
+	return strings.Replace(tenants, "\nauth:\n", fmt.Sprintf("\nauth:\n  tokens:\n    - {sha256: %s, subject: test, tenants: [\"*\"], roles: [admin]}\n", sha256Hex(testToken)), 1)
 }
 
 func (c *cluster) write(name, content string) {
@@ -323,9 +323,9 @@ func (c *cluster) post(ctx context.Context, key, email string) (id string, statu
 	return receipt.ID, response.StatusCode, err
 }
 
-// load registers n customers from several clients; every tenth repeats an address, every
+// load registers n customers from several clients, one every pace; every tenth repeats an address, every
 // fifth sends its request a second time under the same key.
-func (c *cluster) load(ctx context.Context, n int) (all []accepted, retries int) {
+func (c *cluster) load(ctx context.Context, n int, pace time.Duration) (all []accepted, retries int) {
 	var (
 		mu   sync.Mutex
 		wg   sync.WaitGroup
@@ -359,18 +359,22 @@ func (c *cluster) load(ctx context.Context, n int) (all []accepted, retries int)
 	}
 	for i := range n {
 		next <- i
+		pause(ctx, pace)
 	}
 	close(next)
 	wg.Wait()
 	return all, retries
 }
 
-// kill ends random processes with SIGKILL and starts them again, until ctx ends. so counts
-// the kills so far.
+// kill ends processes with SIGKILL and starts them again, until ctx ends: all of them in one
+// random order after another. so counts the kills so far.
 func (c *cluster) kill(ctx context.Context, every time.Duration, so *atomic.Int64) int {
 	names := slices.Sorted(maps.Keys(c.processes))
-	for ctx.Err() == nil {
-		p := c.processes[names[rand.IntN(len(names))]]
+	for i := 0; ctx.Err() == nil; i++ {
+		if i%len(names) == 0 {
+			rand.Shuffle(len(names), func(a, b int) { names[a], names[b] = names[b], names[a] })
+		}
+		p := c.processes[names[i%len(names)]]
 		p.signal(syscall.SIGKILL)
 		so.Add(1)
 		pause(ctx, time.Duration(rand.Int64N(int64(every))))

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -98,8 +99,8 @@ func separateProcesses(ctx context.Context, bin, dir, store string, env ...strin
 	sum := sha256.Sum256([]byte(token))
 	files := map[string]string{
 		"nats.conf": fmt.Sprintf("listen: %q\njetstream { store_dir: %q, max_file_store: 64GB }\n", s.nats, filepath.Join(dir, "nats")),
-		"tenants.yaml": fmt.Sprintf("%s\nauth:\n  tokens:\n    - {sha256: %s, subject: bench, tenants: [\"*\"], roles: [admin]}\n",
-			tenant.DemoFile(), hex.EncodeToString(sum[:])),
+		"tenants.yaml": strings.Replace(string(tenant.DemoFile()), "\nauth:\n",
+			fmt.Sprintf("\nauth:\n  tokens:\n    - {sha256: %s, subject: bench, tenants: [\"*\"], roles: [admin]}\n", hex.EncodeToString(sum[:])), 1),
 	}
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
