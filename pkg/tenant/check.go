@@ -68,6 +68,7 @@ func (c *Config) checkBroker(p *problems) {
 }
 
 func (c *Config) checkAuth(p *problems) {
+	p.that(c.Auth.FailuresPerAddress >= 0, "auth.failuresPerAddress", "is negative; give failures per second, 0 for no limit")
 	sums, issuers := owners{}, owners{}
 	for i, t := range c.Auth.Tokens {
 		path := fmt.Sprintf("auth.tokens[%d]", i)

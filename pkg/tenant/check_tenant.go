@@ -75,6 +75,7 @@ func (t *Tenant) checkNumbers(p *problems, path string, maxAge Duration) {
 	p.that(t.SyncTimeout > 0 && t.SyncTimeout <= Duration(time.Minute), path+".syncTimeout", "is not within 0 and 1m; give e.g. 10s")
 	p.that(t.Limits.PerTenant >= 0, path+".limits.perTenant", "is negative; give requests per second, 0 for no limit")
 	p.that(t.Limits.PerAddress >= 0, path+".limits.perAddress", "is negative; give requests per second, 0 for no limit")
+	p.that(t.Limits.MaxUnfinished >= 0, path+".limits.maxUnfinished", "is negative; give a number of registrations, 0 for no limit")
 	t.Argon2.check(p, path+".argon2")
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -17,9 +18,12 @@ import (
 // concurrent use.
 type Config struct {
 	// Version names the content: the first 12 hex digits of its SHA-256. Decisions record it.
-	Version  string              `yaml:"-"`
-	Broker   Broker              `yaml:"broker"`
-	Auth     Auth                `yaml:"auth"`
+	Version string `yaml:"-"`
+	Broker  Broker `yaml:"broker"`
+	Auth    Auth   `yaml:"auth"`
+	// TrustedProxies are the networks whose X-Forwarded-For is believed; default none.
+	TrustedProxies []Network `yaml:"trustedProxies"`
+
 	Catalogs map[string]*Catalog `yaml:"catalogs"`
 	Policies map[string]*Policy  `yaml:"policies"`
 	Tenants  []*Tenant           `yaml:"tenants"`
@@ -38,6 +42,9 @@ type Broker struct {
 type Auth struct {
 	Tokens []StaticToken `yaml:"tokens"`
 	OIDC   []Issuer      `yaml:"oidc"`
+	// FailuresPerAddress is how many tokens that are not valid one client address may send per
+	// second; default 5, 0 for no limit.
+	FailuresPerAddress float64 `yaml:"failuresPerAddress"`
 }
 
 // StaticToken is a bearer token by its SHA-256.
@@ -65,6 +72,19 @@ func (d *Duration) UnmarshalText(text []byte) error {
 		return errors.New("is not a duration; write e.g. 90s or 24h")
 	}
 	*d = Duration(parsed)
+	return nil
+}
+
+// Network is a range of addresses in CIDR form: 10.0.0.0/8, 2001:db8::/32.
+type Network struct{ netip.Prefix }
+
+// UnmarshalText reads "10.0.0.0/8".
+func (n *Network) UnmarshalText(text []byte) error {
+	parsed, err := netip.ParsePrefix(string(text))
+	if err != nil || parsed != parsed.Masked() {
+		return errors.New("is not a network; write e.g. 10.0.0.0/8")
+	}
+	n.Prefix = parsed
 	return nil
 }
 
@@ -117,6 +137,7 @@ func (c *Config) setDefaults() {
 		VaultMaxBytes: 4 << 30,
 		HighWater:     0.8,
 	}
+	c.Auth.FailuresPerAddress = 5
 }
 
 func (c *Config) resolve() {

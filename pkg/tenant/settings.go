@@ -84,10 +84,13 @@ type Mail struct {
 	Language string `yaml:"language"` // en (default) or de
 }
 
-// Limits are requests per second; 0 means none.
+// Limits bound what a tenant's clients may do; 0 means no bound.
 type Limits struct {
-	PerTenant  float64 `yaml:"perTenant"`
-	PerAddress float64 `yaml:"perAddress"`
+	PerTenant  float64 `yaml:"perTenant"`  // requests per second; a line of a batch counts as one
+	PerAddress float64 `yaml:"perAddress"` // requests per second of one client address
+	// MaxUnfinished bounds the registrations the pipeline still works on: neither ended nor
+	// with their activation mail sent.
+	MaxUnfinished int64 `yaml:"maxUnfinished"`
 }
 
 // Argon2 are the parameters of argon2id (RFC 9106).

@@ -5,17 +5,15 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/usherhq/usher/pkg/tenant"
 )
 
-// access decides who may do what for which tenant.
+// access decides who may do what for which tenant, and how often.
 type access struct {
 	auth   *tenant.Authenticator
 	config *tenant.Config
@@ -32,7 +30,7 @@ type caller struct {
 // is X-Tenant-ID's, or the token's only one. A tenant that the token does not allow answers
 // 403 whether it exists or not.
 func (a *access) enter(r *http.Request, roles ...tenant.Role) (caller, *failure) {
-	p, f := a.authenticate(r.Context(), r)
+	p, f := a.authenticate(r)
 	if f != nil {
 		return caller{}, f
 	}
@@ -47,24 +45,34 @@ func (a *access) enter(r *http.Request, roles ...tenant.Role) (caller, *failure)
 	if !known || !p.Allows(id) {
 		return caller{}, fail(http.StatusForbidden, "forbidden", "the token does not allow this tenant; check X-Tenant-ID")
 	}
-	if wait := a.limits.wait(t, address(r)); wait > 0 {
-		return caller{}, &failure{http.StatusTooManyRequests, "too-many-requests", "the tenant's rate limit is reached; retry later", wait}
+	if wait := a.limits.wait(t, a.address(r)); wait > 0 {
+		return caller{}, tooMany("the tenant's rate limit is reached; retry later", wait)
 	}
 	return caller{p, t}, nil
 }
 
-func (a *access) authenticate(ctx context.Context, r *http.Request) (tenant.Principal, *failure) {
+// authenticate finds out who sends a request. An address that sent too many tokens that are not
+// valid is answered 429 for every token that was not found valid before, unchecked: neither a
+// guess nor a flood gets through, and others behind the same address go on.
+func (a *access) authenticate(r *http.Request) (tenant.Principal, *failure) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || len(r.Header.Values("Authorization")) != 1 {
 		return tenant.Principal{}, fail(http.StatusUnauthorized, "unauthorized", "send one header Authorization: Bearer <token>")
 	}
-	p, err := a.auth.Authenticate(ctx, strings.TrimSpace(token))
+	token = strings.TrimSpace(token)
+	address := a.address(r)
+	if wait := a.limits.attempt(token, address); wait > 0 {
+		return tenant.Principal{}, tooMany("too many tokens that are not valid came from this address; retry later", wait)
+	}
+	p, err := a.auth.Authenticate(r.Context(), token)
 	switch {
 	case errors.Is(err, tenant.ErrUnavailable):
 		return p, unavailable("tokens cannot be checked now; retry later")
 	case err != nil:
+		a.limits.failed(token, address)
 		return p, fail(http.StatusUnauthorized, "unauthorized", "the bearer token is not valid")
 	}
+	a.limits.succeeded(token)
 	return p, nil
 }
 
@@ -81,61 +89,44 @@ func tenantID(r *http.Request, p tenant.Principal) (string, *failure) {
 	return "", fail(http.StatusBadRequest, "malformed", "header X-Tenant-ID is required: the token has several tenants")
 }
 
-// intakeOpen refuses new registrations for a tenant that is disabled or lacks the dialect.
-func intakeOpen(t *tenant.Tenant, dialect bool) *failure {
+// intakeOpen refuses new registrations for a tenant that is disabled, lacks the dialect or has
+// no streams yet.
+func (g *gateway) intakeOpen(ctx context.Context, t *tenant.Tenant, dialect bool) *failure {
 	switch {
 	case t.Disabled:
 		return fail(http.StatusForbidden, "tenant-disabled", "the tenant takes no registrations")
 	case !dialect:
 		return fail(http.StatusForbidden, "dialect-disabled", "the tenant does not use this dialect")
+	case !g.provisioned.has(ctx, t.ID):
+		return &failure{http.StatusServiceUnavailable, "tenant-not-provisioned", "TENANT_NOT_PROVISIONED: the tenant is not set up yet; retry later", provisionHint}
 	}
 	return nil
 }
 
-func address(r *http.Request) string {
+// provisionHint is how long a client should wait for a person to set a tenant up.
+const provisionHint = 30 * time.Second
+
+// address is where a request comes from. Behind trusted proxies that is the last address of
+// X-Forwarded-For that is not a trusted proxy itself; what stands before it anybody can write.
+func (a *access) address(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
 	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && a.trusts(host); i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		host = hop.Unmap().WithZone("").String()
+	}
 	return host
 }
 
-// limits are token buckets by tenant and by tenant and address.
-type limits struct {
-	mu      sync.Mutex
-	buckets map[string]*rate.Limiter
-}
-
-// mostBuckets bounds the memory of limits; beyond it every bucket starts full again.
-const mostBuckets = 50_000
-
-func newLimits() *limits { return &limits{buckets: map[string]*rate.Limiter{}} }
-
-// wait takes one token of each bucket and returns 0, or how long until there is one.
-func (l *limits) wait(t *tenant.Tenant, address string) time.Duration {
-	return max(l.take(t.ID, t.Limits.PerTenant), l.take(t.ID+"|"+address, t.Limits.PerAddress))
-}
-
-func (l *limits) take(key string, perSecond float64) time.Duration {
-	if perSecond == 0 {
-		return 0
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b, ok := l.buckets[key]
-	if !ok {
-		if len(l.buckets) >= mostBuckets {
-			clear(l.buckets)
-		}
-		b = rate.NewLimiter(rate.Limit(perSecond), max(int(perSecond), 1))
-		l.buckets[key] = b
-	}
-	reservation := b.Reserve()
-	delay := reservation.Delay()
-	if delay > 0 {
-		reservation.Cancel()
-	}
-	return delay
+func (a *access) trusts(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && slices.ContainsFunc(a.config.TrustedProxies, func(n tenant.Network) bool { return n.Contains(ip.Unmap().WithZone("")) })
 }
 
 // cors answers browsers from the origins that some tenant allows; the tenant of a request is

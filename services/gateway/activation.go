@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"crypto/hmac"
 	"embed"
 	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -31,24 +33,35 @@ var refusals = map[string]*failure{
 	events.CodeLocked:  fail(http.StatusTooManyRequests, "code-locked", "too many wrong codes; ask for a new mail"),
 }
 
-// activate presents a code to accounts and waits for the decision.
-func (g *gateway) activate(r *http.Request, t *tenant.Tenant, id string, history []events.Record, code string) (activated, *failure) {
+// activate presents a code to accounts and waits for the decision. What the history decides
+// already is answered without presenting it.
+func (g *gateway) activate(r *http.Request, t *tenant.Tenant, id, code string) (activated, *failure) {
 	if code == "" || len(code) > 64 {
 		return activated{}, fail(http.StatusBadRequest, "malformed", "code is required: the one in the mail")
-	}
-	if _, _, exists := find[events.AccountCreated](history); !exists {
-		return activated{}, fail(http.StatusConflict, "not-awaiting-activation", "the registration has no account to activate; read its status")
 	}
 	request, f := g.activationRequest(r, t.ID, id)
 	if f != nil {
 		return activated{}, f
+	}
+	leave, f := g.presenting.enter(t.ID + "|" + id)
+	if f != nil {
+		return activated{}, f
+	}
+	defer leave()
+	history, err := g.env.Bus.History(r.Context(), t.ID, id)
+	if err != nil {
+		return activated{}, g.intake.internal(r.Context(), err)
+	}
+	presented := events.ActivationRequested{RequestID: request, CodeHash: keys.HashCode(id, code)}
+	if result, f, known := g.known(history, presented); known {
+		return result, f
 	}
 	watch, err := g.watch(t.ID, id)
 	if err != nil {
 		return activated{}, g.intake.internal(r.Context(), err)
 	}
 	defer watch.stop()
-	err = g.env.Bus.Publish(r.Context(), t.ID, id, events.ActivationRequested{RequestID: request, CodeHash: keys.HashCode(id, code)})
+	err = g.env.Bus.Publish(r.Context(), t.ID, id, presented)
 	if err != nil && !errors.Is(err, bus.ErrExists) {
 		return activated{}, g.intake.internal(r.Context(), err)
 	}
@@ -57,6 +70,95 @@ func (g *gateway) activate(r *http.Request, t *tenant.Tenant, id string, history
 		return activated{}, unavailable("the activation is not decided yet; retry with the same Idempotency-Key")
 	}
 	return g.decided(history, request)
+}
+
+// known answers for a code as far as the history does.
+func (g *gateway) known(history []events.Record, presented events.ActivationRequested) (result activated, f *failure, known bool) {
+	_, _, exists := find[events.AccountCreated](history)
+	by, at, active := find[events.AccountActivated](history)
+	switch {
+	case !exists:
+		return activated{}, fail(http.StatusConflict, "not-awaiting-activation", "the registration has no account to activate; read its status"), true
+	case decisionOn(history, presented.RequestID) != nil:
+		result, f = g.decided(history, presented.RequestID)
+		return result, f, true
+	case active && hmac.Equal([]byte(hashOf(history, by.RequestID)), []byte(presented.CodeHash)):
+		return activated{at.Stored.UTC()}, nil, true
+	case active:
+		return activated{}, refusals[events.WrongCode], true
+	case hashOf(history, presented.RequestID) != "":
+		return activated{}, nil, false // presented before and not decided yet
+	case locked(history) || count(history, events.StepActivation) >= mostActivations:
+		return activated{}, refusals[events.CodeLocked], true
+	}
+	return activated{}, nil, false
+}
+
+// hashOf is the hash of the code that a request presented, or "".
+func hashOf(history []events.Record, request string) string {
+	for _, r := range history {
+		if e, ok := r.Event.(events.ActivationRequested); ok && e.RequestID == request {
+			return e.CodeHash
+		}
+	}
+	return ""
+}
+
+// A registration is read by one request to the broker, which gives at most 1,024 events: what
+// clients can add without end is refused before it is stored. Each activation brings two
+// events, each resend three.
+const (
+	mostActivations = 200
+	mostResends     = 60
+)
+
+// presenting bounds the codes presented for one registration at once, so that parallel ones
+// cannot all pass a check that each of them would fail alone.
+type presenting struct {
+	mu   sync.Mutex
+	open map[string]int
+}
+
+const mostPresenting = 4
+
+func (p *presenting) enter(registration string) (leave func(), f *failure) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open[registration] >= mostPresenting {
+		return nil, tooMany("other codes of this registration are being checked; retry later", retryHint)
+	}
+	p.open[registration]++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.open[registration]--; p.open[registration] == 0 {
+			delete(p.open, registration)
+		}
+	}, nil
+}
+
+// locked reports whether accounts refused the last code because of too many wrong ones and has
+// issued no other since: it would refuse this one too.
+func locked(history []events.Record) bool {
+	locked := false
+	for _, r := range history {
+		switch e := r.Event.(type) {
+		case events.ActivationRefused:
+			locked = e.Code == events.CodeLocked
+		case events.CodeIssued:
+			locked = false
+		}
+	}
+	return locked
+}
+
+func count(history []events.Record, step events.Step) (n int) {
+	for _, r := range history {
+		if r.Subject.Step == step {
+			n++
+		}
+	}
+	return n
 }
 
 // activationRequest is the id of one presentation of a code: the same for the same
@@ -99,7 +201,7 @@ func (g *gateway) decided(history []events.Record, request string) (activated, *
 
 // postActivation answers POST /v1/registrations/{id}/activation.
 func (g *gateway) postActivation(w http.ResponseWriter, r *http.Request) {
-	c, history, f := g.read(r)
+	c, _, f := g.read(r)
 	if f != nil {
 		nativeFail(w, f)
 		return
@@ -117,7 +219,7 @@ func (g *gateway) postActivation(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := mux.Vars(r)["id"]
-	result, f := g.activate(r, c.tenant, id, history, request.Code)
+	result, f := g.activate(r, c.tenant, id, request.Code)
 	if f != nil {
 		nativeFail(w, f)
 		return
@@ -138,11 +240,10 @@ func (g *gateway) postResend(w http.ResponseWriter, r *http.Request) {
 		nativeFail(w, fail(http.StatusConflict, "not-awaiting-activation", "the registration has no account to activate; read its status"))
 		return
 	}
-	id, k := mux.Vars(r)["id"], 1
-	for _, record := range history {
-		if record.Subject.Step == events.StepResend {
-			k++
-		}
+	id, k := mux.Vars(r)["id"], count(history, events.StepResend)+1
+	if f := resendRefused(history, k, time.Now()); f != nil {
+		nativeFail(w, f)
+		return
 	}
 	watch, err := g.watch(c.tenant.ID, id)
 	if err != nil {
@@ -171,18 +272,45 @@ func (g *gateway) postResend(w http.ResponseWriter, r *http.Request) {
 	resendAnswer(w, id, decision)
 }
 
+// resendRefused answers without asking accounts where the history tells that resend k is in
+// vain.
+func resendRefused(history []events.Record, k int, now time.Time) *failure {
+	for _, r := range history {
+		refused, ok := r.Event.(events.ResendRefused)
+		if !ok || refused.K != k-1 {
+			continue
+		}
+		age := now.Sub(r.Stored)
+		wait := time.Duration(refused.RetrySeconds)*time.Second - age
+		if refused.Code == events.ResendClosed || wait > 0 && age < refusalStands {
+			return wordResend(refused, wait)
+		}
+	}
+	if k > mostResends {
+		return tooMany("this registration had too many resends; register again", 24*time.Hour)
+	}
+	return nil
+}
+
+// refusalStands is how long a refused resend answers for the next ones, at most: accounts may
+// see fit to allow one earlier than it said.
+const refusalStands = time.Hour
+
+func wordResend(refused events.ResendRefused, wait time.Duration) *failure {
+	if refused.Code == events.ResendClosed {
+		return fail(http.StatusConflict, "not-awaiting-activation", "the account is not waiting for its activation; read its status")
+	}
+	return tooMany("no further mail now ("+refused.Code+"); retry later", wait)
+}
+
 func resendAnswer(w http.ResponseWriter, id string, decision events.Event) {
 	w.Header().Set("X-Registration-ID", id)
-	refused, isRefused := decision.(events.ResendRefused)
-	switch {
-	case isRefused && refused.Code == events.ResendClosed:
-		nativeFail(w, fail(http.StatusConflict, "not-awaiting-activation", "the account is not waiting for its activation; read its status"))
-	case isRefused:
-		nativeFail(w, &failure{http.StatusTooManyRequests, "too-many-requests", "no further mail now (" + refused.Code + "); retry later", time.Duration(refused.RetrySeconds) * time.Second})
-	default:
-		w.Header().Set("Location", statusPath(id))
-		writeJSON(w, http.StatusAccepted, map[string]any{"id": id, "statusUrl": statusPath(id)})
+	if refused, ok := decision.(events.ResendRefused); ok {
+		nativeFail(w, wordResend(refused, time.Duration(refused.RetrySeconds)*time.Second))
+		return
 	}
+	w.Header().Set("Location", statusPath(id))
+	writeJSON(w, http.StatusAccepted, map[string]any{"id": id, "statusUrl": statusPath(id)})
 }
 
 //go:embed activate.html activate.js
@@ -209,16 +337,11 @@ func (g *gateway) activationPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *gateway) activateByForm(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) string {
-	if g.access.limits.take("activate|"+address(r), 5) > 0 {
+	if g.access.limits.activation(g.access.address(r)) > 0 {
 		return "failed"
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
-	id := mux.Vars(r)["id"]
-	history, err := g.env.Bus.History(r.Context(), t.ID, id)
-	if err != nil || len(history) == 0 {
-		return "failed"
-	}
-	if _, f := g.activate(r, t, id, history, r.PostFormValue("code")); f != nil {
+	if _, f := g.activate(r, t, mux.Vars(r)["id"], r.PostFormValue("code")); f != nil {
 		return "failed"
 	}
 	return "done"

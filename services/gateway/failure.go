@@ -28,9 +28,17 @@ func unavailable(detail string) *failure {
 	return &failure{http.StatusServiceUnavailable, "unavailable", detail, retryHint}
 }
 
+// tooMany means that a limit is reached, and how long to wait.
+func tooMany(detail string, wait time.Duration) *failure {
+	return &failure{http.StatusTooManyRequests, "too-many-requests", detail, wait}
+}
+
+// retrySeconds is retryAfter in whole seconds, rounded up (RFC 9110 section 10.2.3).
+func (f *failure) retrySeconds() int { return int((f.retryAfter + time.Second - 1) / time.Second) }
+
 func (f *failure) header(w http.ResponseWriter) {
 	if f.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int((f.retryAfter+time.Second-1)/time.Second)))
+		w.Header().Set("Retry-After", strconv.Itoa(f.retrySeconds()))
 	}
 	if f.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)

@@ -6,11 +6,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"github.com/gorilla/mux"
 	"go.opentelemetry.io/contrib/instrumentation/github.com/gorilla/mux/otelmux"
 	"go.opentelemetry.io/otel/propagation"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/app"
@@ -21,34 +24,52 @@ import (
 var Service = app.Service{Name: events.Gateway, Run: Run}
 
 // Run serves HTTP on GATEWAY_ADDR and cleans the vault, until ctx ends.
-func Run(ctx context.Context, env *app.Env) error {
-	addr := env.Getenv("GATEWAY_ADDR")
+func Run(ctx context.Context, env *app.Env) error { return newGateway(env).run(ctx) }
+
+type gateway struct {
+	env         *app.Env
+	intake      *intake
+	access      *access
+	provisioned *provisioned
+	presenting  *presenting
+	waiting     atomic.Int64        // callers that wait for an outcome
+	lines       *semaphore.Weighted // bytes of the lines under way of all batches
+	stall       time.Duration       // after which a client of a batch that does nothing is cut off
+	// stopping is closed when the gateway is about to end.
+	stopping <-chan struct{}
+}
+
+func newGateway(env *app.Env) *gateway {
+	return &gateway{
+		env: env,
+		intake: &intake{
+			bus: env.Bus, vault: env.Vault, keys: env.Keys, config: env.Config,
+			room: bus.NewHighWater(env.Bus, env.Config.Broker.HighWater), open: newUnfinished(env.Bus, env.Config.Tenants),
+		},
+		access:      &access{auth: env.Auth, config: env.Config, limits: newLimits(env.Config.Auth.FailuresPerAddress)},
+		provisioned: &provisioned{bus: env.Bus},
+		presenting:  &presenting{open: map[string]int{}},
+		lines:       semaphore.NewWeighted(batchMemory),
+		stall:       batchStall,
+	}
+}
+
+func (g *gateway) run(ctx context.Context) error {
+	addr := g.env.Getenv("GATEWAY_ADDR")
 	if addr == "" {
 		return errors.New("GATEWAY_ADDR is not set; give the address to listen on, e.g. 127.0.0.1:8080")
 	}
-	room := bus.NewHighWater(env.Bus, env.Config.Broker.HighWater)
-	env.Health.Add("gateway", room.Err)
-	g := &gateway{
-		env:    env,
-		intake: &intake{bus: env.Bus, vault: env.Vault, keys: env.Keys, config: env.Config, room: room},
-		access: &access{auth: env.Auth, config: env.Config, limits: newLimits()},
-	}
+	g.env.Health.Add("gateway", g.intake.room.Err)
+	g.env.Health.Add("gateway", g.intake.open.err)
 	group, ctx := errgroup.WithContext(ctx)
 	g.stopping = ctx.Done()
-	group.Go(func() error { room.Watch(ctx); return nil })
+	group.Go(func() error { g.intake.room.Watch(ctx); return nil })
+	group.Go(func() error { g.intake.open.watch(ctx); return nil })
 	group.Go(func() error { return app.Serve(ctx, addr, g.routes()) })
 	group.Go(func() error {
-		return env.Bus.Run(ctx, bus.On(g.onRegistrationRejected), bus.On(g.onActivationSent))
+		return g.env.Bus.Run(ctx, bus.On(g.onRegistrationRejected), bus.On(g.onActivationSent))
 	})
 	return group.Wait()
-}
-
-type gateway struct {
-	env    *app.Env
-	intake *intake
-	access *access
-	// stopping is closed when the gateway is about to end.
-	stopping <-chan struct{}
 }
 
 func (g *gateway) routes() http.Handler {
@@ -68,6 +89,7 @@ func (g *gateway) routes() http.Handler {
 	api.Use(otelmux.Middleware("gateway", otelmux.WithTracerProvider(g.env.Telemetry.Tracer), otelmux.WithMeterProvider(g.env.Telemetry.Meter)))
 	api.Use(traceparent)
 	api.HandleFunc("/v1/registrations", g.postNative).Methods(http.MethodPost, http.MethodOptions)
+	api.HandleFunc("/v1/registrations:batch", g.postBatch).Methods(http.MethodPost, http.MethodOptions)
 	api.HandleFunc("/v1/registrations/{id}", g.getRegistration).Methods(http.MethodGet, http.MethodOptions)
 	api.HandleFunc("/v1/registrations/{id}/events", g.streamRegistration).Methods(http.MethodGet)
 	api.HandleFunc("/v1/registrations/{id}/activation", g.postActivation).Methods(http.MethodPost, http.MethodOptions)

@@ -31,6 +31,7 @@ type intake struct {
 	keys   *keys.Ring
 	config *tenant.Config
 	room   *bus.HighWater
+	open   *unfinished
 }
 
 // submission is one decoded request for a registration. It is personal data.
@@ -48,6 +49,11 @@ func (i *intake) accept(ctx context.Context, s submission) (acceptedAt time.Time
 	if err := i.ready(); err != nil {
 		return time.Time{}, unavailable("registrations cannot be stored now; retry with the same Idempotency-Key")
 	}
+	release, f := i.open.admit(s.tenant)
+	if f != nil {
+		return time.Time{}, f
+	}
+	defer release()
 	i.room.Admit()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
@@ -159,15 +165,22 @@ func idempotencyKey(r *http.Request) (string, *failure) {
 	return key, nil
 }
 
+// takes refuses a body of another media type than the one named, or an encoded one.
+func takes(media string, h http.Header) *failure {
+	sent, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if len(h.Values("Content-Type")) != 1 || err != nil || sent != media {
+		return fail(http.StatusUnsupportedMediaType, "unsupported-media-type", "send one header Content-Type: "+media)
+	}
+	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return fail(http.StatusUnsupportedMediaType, "unsupported-media-type", "send the body without Content-Encoding")
+	}
+	return nil
+}
+
 // readBody reads a JSON body within its limit.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *failure) {
-	types := r.Header.Values("Content-Type")
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if len(types) != 1 || err != nil || media != "application/json" {
-		return nil, fail(http.StatusUnsupportedMediaType, "unsupported-media-type", "send one header Content-Type: application/json")
-	}
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, fail(http.StatusUnsupportedMediaType, "unsupported-media-type", "send the body without Content-Encoding")
+	if f := takes("application/json", r.Header); f != nil {
+		return nil, f
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, jsonbody.MaxBytes))
 	var tooLarge *http.MaxBytesError
@@ -178,10 +191,4 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *failure) {
 		return nil, fail(http.StatusBadRequest, "malformed", "the body could not be read to its end")
 	}
 	return body, nil
-}
-
-// acceptance is a stored registration and the watch on what becomes of it.
-type acceptance struct {
-	at    time.Time
-	watch *watcher
 }

@@ -2,9 +2,6 @@ package gateway
 
 import (
 	"context"
-	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/usherhq/usher/events"
@@ -30,17 +27,17 @@ func (g *gateway) watch(tenant, registration string) (*watcher, error) {
 }
 
 const (
-	shortestPoll = 4 * time.Millisecond
-	longestPoll  = time.Second
+	shortestPoll = 4 * time.Millisecond // after a wake
+	longestPoll  = time.Second          // for a wake that never comes
 )
 
-// until reads the history until done says so, ctx ends, the time is up or the process stops; it returns the last
-// history read, and whether done said so. A wake only tells that it is worth reading soon:
-// the message may not be stored yet, or never.
+// until reads the history until done says so, ctx ends, the time is up or the process stops;
+// it returns the last history read, and whether done said so. A wake only tells that it is
+// worth reading soon: the message may not be stored yet, or never.
 func (w *watcher) until(ctx context.Context, limit time.Duration, done func([]events.Record) bool) (history []events.Record, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	poll := shortestPoll
+	poll := longestPoll
 	for {
 		h, err := w.bus.History(context.WithoutCancel(ctx), w.tenant, w.registration)
 		if err == nil {
@@ -56,7 +53,7 @@ func (w *watcher) until(ctx context.Context, limit time.Duration, done func([]ev
 		case <-w.wake:
 			poll = shortestPoll
 		case <-time.After(poll):
-			poll = min(2*poll, longestPoll)
+			poll = min(4*poll, longestPoll)
 		}
 	}
 }
@@ -83,38 +80,20 @@ func find[E events.Event](history []events.Record) (E, events.Record, bool) {
 	return none, events.Record{}, false
 }
 
-// preference is what a client asks for with Prefer (RFC 7240).
-type preference struct {
-	async   bool
-	wait    time.Duration
-	applied string // for Preference-Applied
+// acceptance is a stored registration and, where its caller waits, the watch on what becomes
+// of it. The caller calls stop.
+type acceptance struct {
+	at    time.Time
+	watch *watcher // nil where nobody waits
+	stop  func()
 }
 
-// preferenceOf reads respond-async and wait=N; the rest of the header is ignored, as RFC 7240
-// wants.
-func preferenceOf(r *http.Request) preference {
-	var p preference
-	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Prefer"), ","), ",") {
-		token, _, _ := strings.Cut(strings.TrimSpace(part), ";")
-		name, value, _ := strings.Cut(token, "=")
-		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "respond-async":
-			p.async = true
-		case "wait":
-			if n, err := strconv.Atoi(strings.Trim(strings.TrimSpace(value), `"`)); err == nil && n >= 0 && p.wait == 0 {
-				p.wait = time.Duration(min(n, 60)) * time.Second
-				p.applied = "wait=" + strconv.Itoa(n)
-			}
-		}
+// outcome waits until a synchronous caller can be told something, at most limit, and returns
+// what the stream has then. It ends early with the client and with the process.
+func (a acceptance) outcome(ctx context.Context, limit time.Duration) []events.Record {
+	if a.watch == nil {
+		return nil
 	}
-	if p.async && p.wait == 0 {
-		p.applied = "respond-async"
-	}
-	return p
-}
-
-func (p preference) header(w http.ResponseWriter) {
-	if p.applied != "" {
-		w.Header().Set("Preference-Applied", p.applied)
-	}
+	history, _ := a.watch.until(ctx, limit, answerable)
+	return history
 }

@@ -31,30 +31,24 @@ func (g *gateway) postFinHub(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	prefer := preferenceOf(r)
-	a, f := g.submit(r.Context(), s, !prefer.async)
+	most := time.Duration(s.tenant.SyncTimeout)
+	wait := min(prefer.within(most), most)
+	a, f := g.submit(r.Context(), s, wait)
 	if f != nil {
 		finhubFail(w, f)
 		return
 	}
-	defer a.watch.stop()
+	defer a.stop()
 	w.Header().Set("X-Registration-ID", s.id)
 	prefer.header(w)
-	var history []events.Record
-	if !prefer.async {
-		limit := time.Duration(s.tenant.SyncTimeout)
-		if prefer.wait > 0 {
-			limit = min(limit, prefer.wait)
-		}
-		history, _ = a.watch.until(r.Context(), limit, answerable)
-	}
-	g.finhubOutcome(w, s, history)
+	g.finhubOutcome(w, s, a.outcome(r.Context(), wait))
 }
 
 // decodeFinHub checks and decodes a request; where it cannot, it has answered.
 func (g *gateway) decodeFinHub(w http.ResponseWriter, r *http.Request) (submission, bool) {
 	c, f := g.access.enter(r, tenant.Channel)
 	if f == nil {
-		f = intakeOpen(c.tenant, c.tenant.Dialects.FinHub != nil)
+		f = g.intakeOpen(r.Context(), c.tenant, c.tenant.Dialects.FinHub != nil)
 	}
 	if f != nil {
 		finhubFail(w, f)
@@ -77,8 +71,8 @@ func (g *gateway) decodeFinHub(w http.ResponseWriter, r *http.Request) (submissi
 		return submission{}, false
 	}
 	registration.Client = client
-	registration.Client.Address = address(r)
-	s, f := g.submission(r, c, registration, password)
+	registration.Client.Address = g.access.address(r)
+	s, f := g.submissionOf(r, c, registration, password)
 	if f != nil {
 		finhubFail(w, f)
 		return submission{}, false
@@ -110,9 +104,8 @@ func (g *gateway) finhubOutcome(w http.ResponseWriter, s submission, history []e
 // finhubView is what a FinHub answer shows; created reports whether the account exists.
 func (g *gateway) finhubView(s submission, history []events.Record) (v finhub.View, created bool) {
 	v = finhub.View{CustomerID: s.id, TenantID: s.tenant.ID, Registration: s.registration}
-	if requested, _, ok := find[events.Requested](history); ok {
-		v.UserID, v.PersonID = requested.UserID, requested.PersonID
-	}
+	v.UserID, _ = g.env.Keys.UserID(s.id) // the key has just made the registration's own id
+	v.PersonID, _ = g.env.Keys.PersonID(s.id)
 	if categorized, _, ok := find[events.Categorized](history); ok {
 		v.Category, v.Features = categorized.Category, categorized.Features
 	}
@@ -146,7 +139,7 @@ func (g *gateway) postFinHubActivation(w http.ResponseWriter, r *http.Request) {
 		finhubFail(w, fail(http.StatusNotFound, "not-found", "userId is not this customer's user"))
 		return
 	}
-	result, f := g.activate(r, c.tenant, mux.Vars(r)["id"], history, request.Code)
+	result, f := g.activate(r, c.tenant, mux.Vars(r)["id"], request.Code)
 	if f != nil {
 		finhubFail(w, f)
 		return

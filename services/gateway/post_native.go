@@ -2,8 +2,8 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"net/http"
+	"time"
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/tenant"
@@ -26,7 +26,7 @@ func nativeProblem(w http.ResponseWriter, p native.Problem) {
 func (g *gateway) postNative(w http.ResponseWriter, r *http.Request) {
 	c, f := g.access.enter(r, tenant.Channel)
 	if f == nil {
-		f = intakeOpen(c.tenant, c.tenant.Dialects.Native)
+		f = g.intakeOpen(r.Context(), c.tenant, c.tenant.Dialects.Native)
 	}
 	if f != nil {
 		nativeFail(w, f)
@@ -42,28 +42,28 @@ func (g *gateway) postNative(w http.ResponseWriter, r *http.Request) {
 		nativeProblem(w, native.Malformed(err))
 		return
 	}
-	registration.Client.Address, registration.Client.UserAgent = address(r), r.UserAgent()
-	s, f := g.submission(r, c, registration, password)
+	registration.Client = g.client(r)
+	s, f := g.submissionOf(r, c, registration, password)
 	if f != nil {
 		nativeFail(w, f)
 		return
 	}
 	prefer := preferenceOf(r)
-	a, f := g.submit(r.Context(), s, prefer.wait > 0)
+	wait := prefer.within(0)
+	a, f := g.submit(r.Context(), s, wait)
 	if f != nil {
 		nativeFail(w, f)
 		return
 	}
-	defer a.watch.stop()
+	defer a.stop()
 	w.Header().Set("X-Registration-ID", s.id)
 	w.Header().Set("Location", statusPath(s.id))
 	prefer.header(w)
-	if prefer.wait == 0 {
-		nativeReceipt(w, http.StatusAccepted, s.id, events.StatusReceived, a)
-		return
-	}
-	history, _ := a.watch.until(r.Context(), prefer.wait, answerable)
-	nativeOutcome(w, s, a, history)
+	nativeOutcome(w, s, a, a.outcome(r.Context(), wait))
+}
+
+func (g *gateway) client(r *http.Request) events.Client {
+	return events.Client{Address: g.access.address(r), UserAgent: r.UserAgent()}
 }
 
 func statusPath(id string) string { return "/v1/registrations/" + id }
@@ -94,34 +94,53 @@ func nativeOutcome(w http.ResponseWriter, s submission, a acceptance, history []
 	nativeReceipt(w, http.StatusAccepted, s.id, state.Status, a)
 }
 
-// submission gives a decoded registration its id.
-func (g *gateway) submission(r *http.Request, c caller, registration events.Registration, password string) (submission, *failure) {
+// submissionOf gives a decoded registration the id of the request's idempotency key.
+func (g *gateway) submissionOf(r *http.Request, c caller, registration events.Registration, password string) (submission, *failure) {
 	key, f := idempotencyKey(r)
 	if f != nil {
 		return submission{}, f
 	}
+	return g.submission(r.Context(), c, registration, password, key)
+}
+
+func (g *gateway) submission(ctx context.Context, c caller, registration events.Registration, password, key string) (submission, *failure) {
 	id, err := g.env.Keys.RegistrationID(c.tenant.ID, key)
 	if err != nil {
-		return submission{}, g.intake.internal(r.Context(), err)
+		return submission{}, g.intake.internal(ctx, err)
 	}
 	return submission{tenant: c.tenant, registration: registration, password: password, id: id}, nil
 }
 
+// mostWaiting bounds the callers that wait at once. One more is answered 202 without waiting.
+const mostWaiting = 4096
+
 // submit stores a registration, watched from before it is published where the caller waits.
-// The caller stops the watch.
-func (g *gateway) submit(ctx context.Context, s submission, wait bool) (acceptance, *failure) {
-	a := acceptance{watch: &watcher{stop: func() {}}}
-	if wait {
-		w, err := g.watch(s.tenant.ID, s.id)
-		if err != nil {
-			return a, g.intake.internal(ctx, errors.Join(errors.New("watch registration"), err))
-		}
-		a.watch = w
+// The caller stops the acceptance.
+func (g *gateway) submit(ctx context.Context, s submission, wait time.Duration) (acceptance, *failure) {
+	a, err := g.begin(s, wait)
+	if err != nil {
+		return a, g.intake.internal(ctx, err)
 	}
 	at, f := g.intake.accept(ctx, s)
 	if f != nil {
-		a.watch.stop()
+		a.stop()
 	}
 	a.at = at.UTC()
 	return a, f
+}
+
+func (g *gateway) begin(s submission, wait time.Duration) (acceptance, error) {
+	if wait == 0 {
+		return acceptance{stop: func() {}}, nil
+	}
+	leave := func() { g.waiting.Add(-1) }
+	if g.waiting.Add(1) > mostWaiting {
+		return acceptance{stop: leave}, nil
+	}
+	w, err := g.watch(s.tenant.ID, s.id)
+	if err != nil {
+		leave()
+		return acceptance{}, err
+	}
+	return acceptance{watch: w, stop: func() { w.stop(); leave() }}, nil
 }

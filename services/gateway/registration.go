@@ -41,8 +41,10 @@ func (g *gateway) read(r *http.Request) (caller, []events.Record, *failure) {
 	return c, history, nil
 }
 
-// streamTime is the longest life of one event stream; the client reconnects.
-const streamTime = 15 * time.Minute
+const (
+	streamTime  = 15 * time.Minute // the longest life of one event stream; the client reconnects
+	streamStall = 30 * time.Second // a client that does not read is cut off
+)
 
 // streamRegistration answers GET /v1/registrations/{id}/events: the same as a status, each
 // time it changes, until the registration has ended.
@@ -60,7 +62,6 @@ func (g *gateway) streamRegistration(w http.ResponseWriter, r *http.Request) {
 	}
 	defer watch.stop()
 	stream := http.NewResponseController(w)
-	_ = stream.SetWriteDeadline(time.Time{})
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Registration-ID", id)
@@ -75,6 +76,7 @@ func (g *gateway) streamRegistration(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return true
 		}
+		_ = stream.SetWriteDeadline(time.Now().Add(streamStall))
 		_, err = fmt.Fprintf(w, "id: %d\nevent: status\ndata: %s\n\n", sent, body)
 		return err != nil || stream.Flush() != nil || state.Terminal()
 	})

@@ -21,6 +21,8 @@ type Problem struct {
 	Status int          `json:"status"`
 	Detail string       `json:"detail,omitempty"`
 	Errors []FieldError `json:"errors,omitempty"`
+	// RetryAfter is in seconds: what the header of that name says where there is one.
+	RetryAfter int `json:"retryAfter,omitempty"`
 }
 
 // FieldError is one thing to mend. It never holds the value that was sent.
@@ -88,3 +90,22 @@ func isDuplicate(v events.Violation) bool {
 	return slices.Contains([]string{events.CodeDuplicateEmail, events.CodeDuplicateUsername,
 		events.CodeDuplicateMember, events.CodeDuplicateNationalID}, v.Code)
 }
+
+// MediaTypeLines is the media type of a batch and of its answer.
+const MediaTypeLines = "application/x-ndjson"
+
+// Result answers for one line of a batch: with the id of what is stored, or with a problem.
+type Result struct {
+	Line    int           `json:"line"`
+	ID      string        `json:"id,omitempty"`
+	Status  events.Status `json:"status,omitempty"`
+	Problem *Problem      `json:"problem,omitempty"`
+}
+
+// Stored is the result of a line whose registration is stored.
+func Stored(line int, id string) Result {
+	return Result{Line: line, ID: id, Status: events.StatusReceived}
+}
+
+// JSON returns r as one line.
+func (r Result) JSON() []byte { return encode(r) }
