@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,4 +127,65 @@ func TestAnEntryIsNeverPrinted(t *testing.T) {
 	if text := fmt.Sprintf("%v %+v %#v", entry(), entry().Registration, entry().Registration.Applicant); bytes.Contains([]byte(text), []byte("Kanarien")) {
 		t.Errorf("printed %s", text)
 	}
+}
+
+func TestConcurrentReadsEachGetTheirOwnEntry(t *testing.T) {
+	v, js, _ := open(t)
+	const n = 300
+	sequences := make([]uint64, n)
+	for i := range sequences {
+		e := entry()
+		e.Registration.Applicant.GivenName = fmt.Sprint("person ", i)
+		var err error
+		if sequences[i], err = v.Put(t.Context(), "acme", fmt.Sprint("r", i), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := v.Put(t.Context(), "acme", "r7", entry()); err != nil { // a later one of the same registration
+		t.Fatal(err)
+	}
+	if err := v.Delete(t.Context(), sequences[9]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), "vault.acme.rubbish", []byte{0xff}); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 3 {
+		for i, seq := range sequences {
+			wg.Go(func() {
+				got, err := v.Get(t.Context(), "acme", fmt.Sprint("r", i), seq)
+				if i == 9 {
+					if !errors.Is(err, ErrMissing) {
+						t.Errorf("the deleted one: %v", err)
+					}
+					return
+				}
+				if err != nil || got.Registration.Applicant.GivenName != fmt.Sprint("person ", i) {
+					t.Errorf("%d: %q, %v", i, got.Registration.Applicant.GivenName, err)
+				}
+			})
+		}
+	}
+	wg.Go(func() {
+		if _, err := v.Get(t.Context(), "acme", "rubbish", n+2); err == nil || errors.Is(err, ErrMissing) {
+			t.Errorf("rubbish: %v", err)
+		}
+	})
+	wg.Wait()
+}
+
+func FuzzAnEntryOfTheStream(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(sealed{[]byte("person"), nil}.bytes())
+	f.Add(sealed{[]byte("person"), []byte("credential")}.bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, ok := parse(data)
+		if !ok {
+			return
+		}
+		if again, ok := parse(s.bytes()); !ok || !bytes.Equal(again.person, s.person) || !bytes.Equal(again.credential, s.credential) {
+			t.Errorf("%x is read as %v and then as %v", data, s, again)
+		}
+	})
 }
