@@ -15,6 +15,7 @@ import (
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/bus"
 	"github.com/usherhq/usher/pkg/keys"
+	"github.com/usherhq/usher/services/usher/mailsink"
 )
 
 // audit checks the promise for what was acknowledged, from the outside.
@@ -117,7 +118,7 @@ func (c *cluster) verifyMails(all []accepted, histories map[string][]events.Reco
 		c.t.Fatal(err)
 	}
 	mails := map[string]map[string]string{} // registration -> Message-Id -> code
-	for _, m := range c.sink.Mails() {
+	for _, m := range c.mails() {
 		id := m.Headers["Message-Id"]
 		if len(id) < 38 {
 			c.t.Fatalf("Message-Id %q", id)
@@ -184,13 +185,22 @@ func (c *cluster) verifyQueues(nc *nats.Conn) {
 	}
 }
 
+func (c *cluster) mails() []mailsink.Mail {
+	c.t.Helper()
+	all, err := c.sink.Mails("")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return all
+}
+
 // verifyActivation activates some of the accounts with the code that was mailed.
 func (c *cluster) verifyActivation(all []accepted, histories map[string][]events.Record) {
 	c.t.Helper()
 	d := &dev{t: c.t}
 	d.command.HTTP = c.gateway
 	left := 20
-	for _, m := range c.sink.Mails() {
+	for _, m := range c.mails() {
 		id := m.Headers["Message-Id"][1:37]
 		if histories[id] == nil || left == 0 {
 			continue

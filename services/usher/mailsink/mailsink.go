@@ -3,7 +3,9 @@
 package mailsink
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -24,6 +26,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+
+	"github.com/usherhq/usher/pkg/group"
 )
 
 // Mail is one mail as /dev/mail shows it.
@@ -39,13 +43,24 @@ type Mail struct {
 
 // Sink is a running mail server. Safe for concurrent use.
 type Sink struct {
-	file     *os.File
+	file     *os.File // a mail on each line
 	listener net.Listener
 	server   *smtp.Server
+	writes   *group.Group[kept, struct{}]
 
-	mu    sync.Mutex
-	mails []Mail
+	mu   sync.Mutex
+	to   map[string][]span // by address in lower case
+	size int64             // of what is kept
 }
+
+// span is where a mail is in the file.
+type span struct {
+	offset int64
+	length int
+}
+
+// together bounds the mails that share one write to the disk.
+const together = 256
 
 const largestMail = 1 << 20
 
@@ -59,7 +74,8 @@ func Start(dir string) (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open mails: %w", err)
 	}
-	s := &Sink{file: file}
+	s := &Sink{file: file, to: map[string][]span{}}
+	s.writes = group.New(0, together, s.write)
 	if err := s.load(); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -73,22 +89,30 @@ func Start(dir string) (*Sink, error) {
 	return s, nil
 }
 
-// load reads the mails of earlier runs. A last line that a kill cut short was never
+// load finds the mails of earlier runs. A last line that a kill cut short was never
 // acknowledged; it is cut off.
 func (s *Sink) load() error {
-	raw, err := io.ReadAll(s.file)
-	if err != nil {
-		return fmt.Errorf("read mails: %w", err)
-	}
-	end := bytes.LastIndexByte(raw, '\n') + 1
-	for line := range bytes.Lines(raw[:end]) {
-		var m Mail
+	for lines := bufio.NewReader(s.file); ; {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return s.file.Truncate(s.size)
+		}
+		if err != nil {
+			return fmt.Errorf("read mails: %w", err)
+		}
+		var m struct{ To string }
 		if err := json.Unmarshal(line, &m); err != nil {
 			return errors.New("read mails: a line is not JSON")
 		}
-		s.mails = append(s.mails, m)
+		s.add(m.To, span{s.size, len(line)})
 	}
-	return s.file.Truncate(int64(end))
+}
+
+// add puts a mail that is kept into the index; the caller holds the lock, or is alone.
+func (s *Sink) add(to string, at span) {
+	to = strings.ToLower(to)
+	s.to[to] = append(s.to[to], at)
+	s.size = max(s.size, at.offset+int64(at.length))
 }
 
 // Addr is where the sink listens.
@@ -97,34 +121,105 @@ func (s *Sink) Addr() string { return s.listener.Addr().String() }
 // Close stops the server.
 func (s *Sink) Close() error { return errors.Join(s.server.Close(), s.file.Close()) }
 
+// kept is a mail on its way to the disk.
+type kept struct {
+	to   string
+	line []byte
+}
+
+// keep returns once the mail is on disk. Mails that come together share the wait for it.
 func (s *Sink) keep(m Mail) error {
 	line, err := json.Marshal(m)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = s.writes.Do(context.Background(), kept{m.To, append(line, '\n')})
+	}
+	return err
+}
+
+// write keeps all of the mails, or none.
+func (s *Sink) write(_ context.Context, mails []kept) []group.Result[struct{}] {
+	results := make([]group.Result[struct{}], len(mails))
+	var lines []byte
+	for _, m := range mails {
+		lines = append(lines, m.line...)
+	}
+	_, err := s.file.Write(lines)
+	if err == nil {
+		err = s.file.Sync()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.file.Write(append(line, '\n')); err != nil {
-		return err
+	if err != nil {
+		err = errors.Join(err, s.file.Truncate(s.size))
 	}
-	if err := s.file.Sync(); err != nil {
-		return err
+	for i, m := range mails {
+		if results[i].Err = err; err == nil {
+			s.add(m.to, span{s.size, len(m.line)})
+		}
 	}
-	s.mails = append(s.mails, m)
+	return results
+}
+
+// each gives the mails to an address, or all for "", as lines of JSON, oldest first.
+func (s *Sink) each(to string, give func(line []byte) error) error {
+	s.mu.Lock()
+	size, spans := s.size, slices.Clone(s.to[strings.ToLower(to)])
+	s.mu.Unlock()
+	if to == "" {
+		for lines := bufio.NewReader(io.NewSectionReader(s.file, 0, size)); ; {
+			line, err := lines.ReadBytes('\n')
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err == nil {
+				err = give(line)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	for _, at := range spans {
+		line := make([]byte, at.length)
+		if _, err := s.file.ReadAt(line, at.offset); err != nil {
+			return fmt.Errorf("read mail: %w", err)
+		}
+		if err := give(line); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// Mails returns the mails to an address, or all for "", oldest first.
+func (s *Sink) Mails(to string) (mails []Mail, err error) {
+	err = s.each(to, func(line []byte) error {
+		var m Mail
+		if err := json.Unmarshal(line, &m); err != nil {
+			return errors.New("read mails: a line is not JSON")
+		}
+		mails = append(mails, m)
+		return nil
+	})
+	return mails, err
 }
 
 // ServeHTTP answers GET /dev/mail?to=ADDRESS: an array, oldest first.
 func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	to := r.URL.Query().Get("to")
-	s.mu.Lock()
-	found := slices.DeleteFunc(slices.Clone(s.mails), func(m Mail) bool { return to != "" && !strings.EqualFold(m.To, to) })
-	s.mu.Unlock()
-	if found == nil {
-		found = []Mail{}
-	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(found)
+	separator := "["
+	err := s.each(r.URL.Query().Get("to"), func(line []byte) error {
+		_, err := io.WriteString(w, separator+string(bytes.TrimSpace(line)))
+		separator = ","
+		return err
+	})
+	if err != nil {
+		panic(http.ErrAbortHandler) // half an array is on its way
+	}
+	if separator == "[" {
+		_, _ = io.WriteString(w, separator)
+	}
+	_, _ = io.WriteString(w, "]\n")
 }
 
 // session is one SMTP connection.
@@ -219,11 +314,4 @@ func (m *Mail) readPart(contentType, encoding string, body io.Reader) error {
 		m.HTML += text
 	}
 	return nil
-}
-
-// Mails returns every mail, oldest first.
-func (s *Sink) Mails() []Mail {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.mails)
 }
