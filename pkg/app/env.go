@@ -164,8 +164,8 @@ func Connect(getenv func(string) string, name string, log *slog.Logger) (*nats.C
 	return bus.Connect(url, name, log, options...)
 }
 
-// prepare makes or verifies the topology and the collections. It waits for a broker that is
-// not there yet.
+// prepare makes or verifies the topology and the collections. It waits for a store and a broker
+// that are not there yet.
 func (p *process) prepare(ctx context.Context, s Service, b *bus.Bus, backend store.Backend) error {
 	schemas := append([]store.Schema{bus.ParkedSchema}, s.Schemas...)
 	topology := Topology(p.config)
@@ -175,29 +175,33 @@ func (p *process) prepare(ctx context.Context, s Service, b *bus.Bus, backend st
 		broker = func() error { return topology.Apply(ctx, b.JetStream()) }
 		documents = func() error { return backend.Ensure(ctx, schemas...) }
 	}
-	if err := documents(); err != nil {
-		return fmt.Errorf("prepare store: %w", err)
+	if err := persist(ctx, b, "store", documents); err != nil {
+		return err
 	}
+	return persist(ctx, b, "broker", func() error {
+		return errors.Join(AwaitBroker(ctx, b, 0), broker())
+	})
+}
+
+// persist prepares what, and begins again every second while it cannot be reached.
+func persist(ctx context.Context, b *bus.Bus, what string, prepare func() error) error {
 	for {
-		if err := AwaitBroker(ctx, b, 0); err != nil {
-			return err
+		err := prepare()
+		if err == nil || ctx.Err() != nil || !unreachable(err) {
+			return wrap("prepare "+what, err)
 		}
-		err := broker()
-		if err == nil || !unreachable(err) {
-			return wrap("prepare broker", err)
-		}
-		b.Log().WarnContext(ctx, "broker does not answer yet", "error", err)
+		b.Log().WarnContext(ctx, what+" does not answer yet", "error", err)
 		if err := pause(ctx, time.Second); err != nil {
 			return err
 		}
 	}
 }
 
-// unreachable reports an error that says nothing about the topology: the broker went away, or
-// is not up yet.
+// unreachable reports an error that says nothing about what is there: store or broker went
+// away, or are not up yet.
 func unreachable(err error) bool {
 	return slices.ContainsFunc([]error{
-		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrConnectionReconnecting,
+		store.ErrUnreachable, context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrConnectionReconnecting,
 		nats.ErrReconnectBufExceeded, nats.ErrConnectionClosed,
 	}, func(e error) bool { return errors.Is(err, e) })
 }

@@ -7,13 +7,15 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
 // What every backend takes, so that a document which one of them stores fits into all.
 const (
-	MaxID   = 512     // bytes of a document's id
-	MaxBody = 8 << 20 // bytes of a document's body
+	MaxID    = 512     // bytes of a document's id
+	MaxBody  = 8 << 20 // bytes of a document's body
+	MaxField = 1024    // bytes of a string field
 )
 
 var identifier = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,40}$`)
@@ -29,12 +31,32 @@ func (sc Schema) indexed() []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// check refuses a schema whose names a backend could not use.
+// check refuses a schema whose parts a backend could not name, or not tell apart.
 func (sc Schema) check() error {
 	for _, name := range append(sc.indexed(), sc.Collection) {
 		if !identifier.MatchString(name) {
 			return fmt.Errorf("collection %s: %q is not a name of letters, digits and _", sc.Collection, name)
 		}
+	}
+	fields := map[string]bool{}
+	for _, name := range sc.indexed() {
+		if fields[strings.ToLower(name)] {
+			return fmt.Errorf("collection %s: field %s differs from another in upper and lower case only", sc.Collection, name)
+		}
+		fields[strings.ToLower(name)] = true
+	}
+	return errors.Join(sc.checkSets(sc.Unique), sc.checkSets(sc.Index))
+}
+
+// checkSets refuses sets of fields that would give indexes without a name of their own.
+func (sc Schema) checkSets(sets [][]string) error {
+	names := map[string]bool{}
+	for _, fields := range sets {
+		name := strings.Join(fields, "_")
+		if name == "" || names[name] {
+			return fmt.Errorf("collection %s: the name of index %q is taken or empty", sc.Collection, name)
+		}
+		names[name] = true
 	}
 	return nil
 }
@@ -44,6 +66,8 @@ func (sc Schema) checkOp(op Op) error {
 	switch id := op.Document.ID; {
 	case id == "":
 		return errors.New("a document needs an id")
+	case !utf8.ValidString(id):
+		return fmt.Errorf("the id of a document of %s is not UTF-8", sc.Collection)
 	case len(id) > MaxID:
 		return fmt.Errorf("the id of a document of %s is longer than %d bytes", sc.Collection, MaxID)
 	}
@@ -76,13 +100,18 @@ func isObject(body []byte) bool {
 	return false
 }
 
+// checkFields refuses fields that no index has, and values that are neither string nor int64.
 func (sc Schema) checkFields(fields Fields) error {
 	for name, value := range fields {
 		if err := sc.checkField(name); err != nil {
 			return err
 		}
-		switch value.(type) {
-		case string, int64:
+		switch v := value.(type) {
+		case int64:
+		case string:
+			if len(v) > MaxField || !utf8.ValidString(v) {
+				return fmt.Errorf("field %s of %s is not UTF-8 of at most %d bytes", name, sc.Collection, MaxField)
+			}
 		default:
 			return fmt.Errorf("field %s of %s is a %T; want string or int64", name, sc.Collection, value)
 		}

@@ -23,10 +23,11 @@ type cursor struct {
 // order returns the field that documents are ordered by, "" for the id.
 func (q Query) order() (field string, descending bool) { return strings.CutPrefix(q.Order, "-") }
 
-// fingerprint tells queries apart; the limit may change from page to page.
+// fingerprint tells queries apart, whatever their limit.
 func (q Query) fingerprint(collection string) string {
 	text := fmt.Sprintf("%q %q", collection, q.Order)
-	if where, err := json.Marshal(q.Where); err == nil {
+	if len(q.Where) > 0 {
+		where, _ := json.Marshal(q.Where) // strings and int64, its keys sorted
 		text += string(where)
 	}
 	if q.Range != nil {

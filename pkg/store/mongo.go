@@ -48,7 +48,7 @@ func (d mongoDocument) document() Document {
 	return Document{ID: d.ID, Version: d.Version, Body: []byte(d.Body)}
 }
 
-func openMongo(ctx context.Context, url, service string, tracer trace.TracerProvider) (Backend, error) {
+func openMongo(url, service string, tracer trace.TracerProvider) (Backend, error) {
 	majority := writeconcern.Majority()
 	journal := true
 	majority.Journal = &journal
@@ -58,11 +58,7 @@ func openMongo(ctx context.Context, url, service string, tracer trace.TracerProv
 	if err != nil {
 		return nil, errors.New("STORE_URL: not a MongoDB connection string; give mongodb://HOST/DATABASE")
 	}
-	s := &mongoStore{client: client, database: client.Database(databaseOf(url)), service: service, schemas: map[string]Schema{}}
-	if err := s.Ping(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("reach MongoDB: %w", err), client.Disconnect(context.WithoutCancel(ctx)))
-	}
-	return s, nil
+	return &mongoStore{client: client, database: client.Database(databaseOf(url)), service: service, schemas: map[string]Schema{}}, nil
 }
 
 // databaseOf returns the database that a connection string names.
@@ -87,10 +83,13 @@ func (s *mongoStore) Close() error {
 // plain makes an error fit for logs: what a server says of a write quotes its values.
 func plain(err error) error {
 	var said mongo.ServerError
-	if !errors.As(err, &said) {
-		return err
+	switch {
+	case mongo.IsNetworkError(err), mongo.IsTimeout(err):
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	case errors.As(err, &said):
+		return fmt.Errorf("MongoDB error codes %v", said.ErrorCodes())
 	}
-	return fmt.Errorf("MongoDB error codes %v", said.ErrorCodes())
+	return err
 }
 
 func (s *mongoStore) collection(sc Schema) *mongo.Collection {

@@ -282,8 +282,12 @@ func TestMongoDBErrorsQuoteNoValues(t *testing.T) {
 	if !errors.As(err, &duplicate) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a duplicate is told as %v", err)
 	}
-	_, err = store.Open(t.Context(), "mongodb://user:hunter2@127.0.0.1:1/x?serverSelectionTimeoutMS=50", "test", nil)
-	if err == nil || strings.Contains(err.Error(), "hunter2") {
+	b, err := store.Open(t.Context(), "mongodb://user:hunter2@127.0.0.1:1/x", "test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Ping(t.Context()); !errors.Is(err, store.ErrUnreachable) || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a server that is not there is told as %v", err)
 	}
 }

@@ -5,13 +5,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
-	_ "modernc.org/sqlite" // registers the driver
+	driver "modernc.org/sqlite"
 )
 
 // sqlite keeps one file a service: a single writer, WAL, and fsync at every commit. A
@@ -28,7 +30,10 @@ type sqlite struct {
 	schemas map[string]Schema
 }
 
-const readersMax = 2
+const (
+	readersMax  = 2
+	busyTimeout = 10 * time.Second // how long another process may hold the database
+)
 
 func openSQLite(ctx context.Context, dir, service string) (Backend, error) {
 	if dir == "" {
@@ -51,24 +56,56 @@ func openSQLite(ctx context.Context, dir, service string) (Backend, error) {
 	s.readers.SetMaxOpenConns(readersMax)
 	s.readers.SetMaxIdleConns(readersMax)
 	var err error
-	if s.writer, err = s.database.Conn(ctx); err != nil {
+	if s.writer, err = connect(ctx, s.database); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), s.database.Close(), s.readers.Close())
 	}
 	return s, nil
 }
 
-// private makes the database a file that only its owner reads. SQLite gives the files it makes
-// beside it the same mode.
+// connect opens a connection. Of processes that turn a new database to WAL at the same moment
+// SQLite sends all but one away at once, whatever their busy timeout.
+func connect(ctx context.Context, database *sql.DB) (*sql.Conn, error) {
+	const busy = 5 // SQLITE_BUSY
+	for begun := time.Now(); ; {
+		conn, err := database.Conn(ctx)
+		var refused *driver.Error
+		if !errors.As(err, &refused) || refused.Code()&0xff != busy || time.Since(begun) > busyTimeout {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// creating is held while a database's descriptor is open here: closing one drops every lock
+// that this process holds on the file, SQLite's too.
+var creating sync.Mutex
+
+// private makes the database and the files that SQLite makes beside it their owner's alone.
+// SQLite gives new ones the mode of the database.
 func private(file string) error {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	creating.Lock()
+	defer creating.Unlock()
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return errors.Join(f.Chmod(0o600), f.Close())
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Chmod(file+suffix, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func dsn(file string, pragmas ...string) string {
-	pragmas = append([]string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(ON)"}, pragmas...)
+	pragmas = append([]string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(ON)"}, pragmas...)
 	v := url.Values{"_pragma": pragmas}
 	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + v.Encode()
 }
@@ -90,20 +127,29 @@ func (s *sqlite) Close() error {
 func (s *sqlite) transaction(ctx context.Context, f func() error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if _, err := s.writer.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	err := f()
+	err := s.control(ctx, "BEGIN IMMEDIATE")
 	if err == nil {
-		if _, err = s.writer.ExecContext(ctx, "COMMIT"); err == nil {
-			return nil
-		}
-		err = fmt.Errorf("commit: %w", err)
+		err = f()
 	}
-	if _, undo := s.writer.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); undo != nil && !strings.Contains(undo.Error(), "no transaction is active") {
-		err = errors.Join(err, fmt.Errorf("roll back: %w", undo))
+	if err == nil {
+		err = s.control(ctx, "COMMIT")
+	}
+	if err == nil {
+		return nil
+	}
+	// Also where it did not begin: a statement that is cut short may have taken effect.
+	undo := s.control(context.WithoutCancel(ctx), "ROLLBACK")
+	if undo != nil && !strings.Contains(undo.Error(), "no transaction is active") {
+		err = errors.Join(err, undo)
 	}
 	return err
+}
+
+func (s *sqlite) control(ctx context.Context, statement string) error {
+	if _, err := s.writer.ExecContext(ctx, statement); err != nil {
+		return fmt.Errorf("%s: %w", strings.ToLower(statement), err)
+	}
+	return nil
 }
 
 // statement returns a prepared statement of the writer, for use within a transaction.
@@ -197,18 +243,18 @@ func (s *sqlite) missing(ctx context.Context, q queryer, sc Schema) ([]part, err
 // parts are all pieces of a collection.
 func parts(sc Schema) []part {
 	all := []part{{"table " + sc.Collection, fmt.Sprintf(
-		`CREATE TABLE IF NOT EXISTS %q (id TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL)`, sc.Collection)}}
+		`CREATE TABLE %q (id TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL)`, sc.Collection)}}
 	for _, f := range sc.indexed() {
 		all = append(all, part{"field " + f, fmt.Sprintf(`ALTER TABLE %q ADD COLUMN %q`, sc.Collection, "f_"+f)})
 	}
 	for _, fields := range sc.Unique {
 		name := "u_" + sc.Collection + "_" + strings.Join(fields, "_")
-		all = append(all, part{"index " + name, fmt.Sprintf(`CREATE UNIQUE INDEX IF NOT EXISTS %q ON %q (%s) WHERE %s NOT NULL`,
+		all = append(all, part{"index " + name, fmt.Sprintf(`CREATE UNIQUE INDEX %q ON %q (%s) WHERE %s NOT NULL`,
 			name, sc.Collection, columns(fields, ", "), columns(fields, " NOT NULL AND "))})
 	}
 	for _, fields := range sc.Index {
 		name := "i_" + sc.Collection + "_" + strings.Join(fields, "_")
-		all = append(all, part{"index " + name, fmt.Sprintf(`CREATE INDEX IF NOT EXISTS %q ON %q (%s)`, name, sc.Collection, columns(fields, ", "))})
+		all = append(all, part{"index " + name, fmt.Sprintf(`CREATE INDEX %q ON %q (%s)`, name, sc.Collection, columns(fields, ", "))})
 	}
 	return all
 }

@@ -1,10 +1,11 @@
 package store_test
 
 import (
-	"fmt"
+	"context"
+	"database/sql"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"strings"
 	"testing"
 
 	"github.com/usherhq/usher/pkg/store"
@@ -24,24 +25,121 @@ func TestSQLite(t *testing.T) {
 	})
 }
 
-func TestTheFilesAreTheirOwnersAlone(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "test.db"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+// openedSQLite opens a store that is closed with the test.
+func openedSQLite(t testing.TB, dir string) store.Backend {
+	t.Helper()
 	b, err := store.Open(t.Context(), "sqlite://"+dir, "test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Close()
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return b
+}
+
+func preparedSQLite(t testing.TB, dir string) store.Backend {
+	t.Helper()
+	b := openedSQLite(t, dir)
 	if err := b.Ensure(t.Context(), storetest.Schema); err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "test.db*"))
-	if err != nil || len(files) != 3 {
-		t.Fatalf("files %v, %v", files, err)
+	return b
+}
+
+func insertSQLite(b store.Backend, ids ...string) []error {
+	var ops []store.Op
+	for _, id := range ids {
+		ops = append(ops, store.Op{Kind: store.Insert, Document: store.Document{ID: id, Body: []byte(`{}`)}})
 	}
-	for _, file := range files {
+	return b.Write(context.Background(), storetest.Schema.Collection, ops)
+}
+
+// execSQLite runs statements on a store's file past the store.
+func execSQLite(t *testing.T, dir string, statements ...string) {
+	t.Helper()
+	database, err := sql.Open("sqlite", filepath.Join(dir, "test.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer database.Close()
+	for _, statement := range statements {
+		if _, err := database.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAWriteThatBreaksItsTransactionLeavesTheOthersAlone(t *testing.T) {
+	dir := t.TempDir()
+	b := preparedSQLite(t, dir)
+	execSQLite(t, dir, `CREATE TRIGGER breaks BEFORE INSERT ON people WHEN NEW.id = 'breaks'
+		BEGIN SELECT RAISE(ROLLBACK, 'broken'); END`)
+	errs := insertSQLite(b, "first", "breaks", "last")
+	if errs[0] != nil || errs[1] == nil || errs[2] != nil {
+		t.Errorf("errors %v", errs)
+	}
+	found, err := b.Get(t.Context(), storetest.Schema.Collection, "first", "breaks", "last")
+	if _, broken := found["breaks"]; err != nil || len(found) != 2 || broken {
+		t.Errorf("stored %d documents, the one that broke %t, %v", len(found), broken, err)
+	}
+}
+
+func TestVerifyNamesWhatIsMissingAndNothingElse(t *testing.T) {
+	dir := t.TempDir()
+	b := preparedSQLite(t, dir)
+	execSQLite(t, dir, `DROP INDEX u_people_tenant_u_nid`, `DROP INDEX i_people_status`, `ALTER TABLE people DROP COLUMN f_status`)
+	err := b.Verify(t.Context(), storetest.Schema, store.Schema{Collection: "pets"})
+	want := []string{"people lacks its field status;", "people lacks its index u_people_tenant_u_nid;",
+		"people lacks its index i_people_status;", "pets lacks its table pets;"}
+	if err == nil || strings.Count(err.Error(), "\n") != len(want)-1 {
+		t.Fatalf("%v", err)
+	}
+	for _, what := range want {
+		if !strings.Contains(err.Error(), what) {
+			t.Errorf("%q is not in: %v", what, err)
+		}
+	}
+}
+
+func TestATableWithoutRowidStaysUsable(t *testing.T) {
+	dir := t.TempDir()
+	execSQLite(t, dir,
+		`CREATE TABLE people (id TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID`,
+		`ALTER TABLE people ADD COLUMN f_tenant`,
+		`ALTER TABLE people ADD COLUMN f_u_email`,
+		`CREATE UNIQUE INDEX u_people_tenant_u_email ON people (f_tenant, f_u_email) WHERE f_tenant NOT NULL AND f_u_email NOT NULL`,
+		`INSERT INTO people (id, version, body, f_tenant, f_u_email) VALUES ('old', 3, '{"v":3}', 't', 'x')`)
+	b := preparedSQLite(t, dir)
+	if err := b.Verify(t.Context(), storetest.Schema); err != nil {
+		t.Fatal(err)
+	}
+	taken := store.Document{ID: "new", Fields: store.Fields{"tenant": "t", "u_email": "x"}, Body: []byte(`{}`)}
+	changed := store.Document{ID: "old", Version: 3, Fields: store.Fields{"tenant": "t"}, Body: []byte(`{"v":4}`)}
+	for i, op := range []store.Op{{Kind: store.Insert, Document: taken}, {Kind: store.Update, Document: changed}, {Kind: store.Insert, Document: taken}} {
+		err := b.Write(t.Context(), storetest.Schema.Collection, []store.Op{op})[0]
+		if refused := i == 0; refused != (err != nil) {
+			t.Errorf("write %d: %v", i, err)
+		}
+	}
+	page, _, err := b.Find(t.Context(), storetest.Schema.Collection, store.Query{Where: store.Fields{"tenant": "t"}, Limit: 10})
+	if err != nil || len(page) != 2 || page[1].Version != 4 || string(page[1].Body) != `{"v":4}` {
+		t.Errorf("found %v, %v", page, err)
+	}
+}
+
+func TestTheFilesAreTheirOwnersAlone(t *testing.T) {
+	dir := t.TempDir()
+	preparedSQLite(t, dir)
+	for _, file := range filesOf(t, dir) {
+		if err := os.Chmod(file, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	preparedSQLite(t, dir)
+	for _, file := range filesOf(t, dir) {
 		info, err := os.Stat(file)
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", filepath.Base(file), info.Mode(), err)
@@ -49,40 +147,24 @@ func TestTheFilesAreTheirOwnersAlone(t *testing.T) {
 	}
 }
 
-func TestAStoreURLThatCannotWorkIsNamed(t *testing.T) {
-	for _, url := range []string{"", "sqlite://", "oracle://x"} {
-		if b, err := store.Open(t.Context(), url, "test", nil); err == nil {
-			b.Close()
-			t.Errorf("%q was opened", url)
-		}
+// filesOf returns the database, its log and the index of the log.
+func filesOf(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "test.db*"))
+	if err != nil || len(files) != 3 {
+		t.Fatalf("files %v, %v", files, err)
 	}
+	return files
 }
 
-type person struct{ Name string }
-
-// BenchmarkInsert compares inserts that share transactions with those of one caller.
-func BenchmarkInsert(b *testing.B) {
-	for _, callers := range []int{1, 256} {
-		b.Run(fmt.Sprintf("%d callers", callers), func(b *testing.B) {
-			backend, err := store.Open(b.Context(), "sqlite://"+b.TempDir(), "bench", nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer backend.Close()
-			if err := backend.Ensure(b.Context(), storetest.Schema); err != nil {
-				b.Fatal(err)
-			}
-			docs := store.NewDocs(backend, storetest.Schema, func(p person) store.Fields { return store.Fields{"tenant": "t", "u_email": p.Name} })
-			var n atomic.Int64
-			b.SetParallelism(callers)
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					id := fmt.Sprint(n.Add(1))
-					if err := docs.Insert(b.Context(), id, person{id}); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
-		})
+func TestAStoreURLThatCannotWorkIsNamed(t *testing.T) {
+	for _, url := range []string{"", "sqlite://", "oracle://x"} {
+		b, err := store.Open(t.Context(), url, "test", nil)
+		if err == nil {
+			b.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "STORE_URL") {
+			t.Errorf("%q: %v", url, err)
+		}
 	}
 }

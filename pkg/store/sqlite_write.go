@@ -10,16 +10,20 @@ import (
 
 // Write runs all ops in one transaction. Every statement touches one document and conflicts
 // are no errors of the statement, so an op that does not apply leaves the others alone. Where
-// the transaction itself fails, each op is tried in one of its own.
+// a transaction breaks that had begun, each op is tried in one of its own.
 func (s *sqlite) Write(ctx context.Context, collection string, ops []Op) []error {
 	results := make([]error, len(ops))
+	begun := false
 	sc, err := s.schema(collection)
 	if err == nil {
-		err = s.transaction(ctx, func() error { return s.apply(ctx, sc, ops, results) })
+		err = s.transaction(ctx, func() error {
+			begun = true
+			return s.apply(ctx, sc, ops, results)
+		})
 	}
 	switch {
 	case err == nil:
-	case len(ops) == 1 || ctx.Err() != nil:
+	case len(ops) == 1 || !begun || ctx.Err() != nil:
 		for i := range results {
 			results[i] = fmt.Errorf("write %s: %w", collection, err)
 		}

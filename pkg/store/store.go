@@ -11,15 +11,16 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Fields are the indexed values of a document: strings and int64, nothing else.
+// Fields are the indexed values of a document: strings in UTF-8 and int64, nothing else. A
+// field has the same type in every document of a collection.
 type Fields map[string]any
 
 // Document is what a collection holds.
 type Document struct {
-	ID      string
-	Version int64 // 1 when inserted, one more by each update
+	ID      string // UTF-8, 1 to MaxID bytes
+	Version int64  // 1 when inserted, one more by each update
 	Fields  Fields
-	Body    []byte // one JSON object
+	Body    []byte // one JSON object in UTF-8, at most MaxBody bytes
 }
 
 // Schema describes a collection.
@@ -53,13 +54,15 @@ type Range struct {
 	From, To int64
 }
 
-// Query selects documents.
+// Query selects documents. Those with equal values of Order follow each other by id; those
+// without the field come before all others, with "-" after them. Find refuses a cursor of
+// another query with ErrCursor.
 type Query struct {
 	Where Fields // equality
 	Range *Range
 	Order string // an indexed field, "-" before it for descending; "" orders by id
-	After string // the cursor of the page before
-	Limit int    // 1 to 1000
+	After string // the cursor that the page before gave for the same Where, Range and Order
+	Limit int    // 1 to 1000; may change from page to page
 }
 
 // Backend is a database. Every implementation passes package storetest. Safe for concurrent
@@ -86,6 +89,8 @@ var (
 	ErrExists   = errors.New("a document with this id exists")
 	ErrNotFound = errors.New("no document with this id")
 	ErrConflict = errors.New("the document has changed since it was read")
+	// ErrUnreachable is wrapped where the database does not answer: it may do so later.
+	ErrUnreachable = errors.New("the database cannot be reached")
 )
 
 // DuplicateError says that another document has the values of a unique set of fields.
@@ -100,7 +105,7 @@ func (e *DuplicateError) Field() string { return e.Fields[len(e.Fields)-1] }
 
 // Open opens a service's documents by URL: sqlite://DIR keeps them in DIR/<service>.db, and
 // mongodb://HOST/DATABASE in collections <service>_<collection>. tracer makes a span of every
-// command that goes over the network; nil makes none.
+// command that goes over the network; nil makes none. A server that is away is no error yet.
 func Open(ctx context.Context, url, service string, tracer trace.TracerProvider) (Backend, error) {
 	scheme, rest, found := strings.Cut(url, "://")
 	switch {
@@ -109,7 +114,7 @@ func Open(ctx context.Context, url, service string, tracer trace.TracerProvider)
 	case scheme == "sqlite":
 		return openSQLite(ctx, rest, service)
 	case scheme == "mongodb", scheme == "mongodb+srv":
-		return openMongo(ctx, url, service, tracer)
+		return openMongo(url, service, tracer)
 	}
 	return nil, fmt.Errorf("STORE_URL: scheme %q is not supported; give sqlite://DIR or mongodb://HOST/DATABASE", scheme)
 }

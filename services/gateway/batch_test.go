@@ -61,9 +61,10 @@ func TestEachLineOfABatchHasItsResultInOrder(t *testing.T) {
 		batchLineOf("other@example.com", "a"),
 		batchLineOf("d@example.com", strings.Repeat("k", 256)),
 		strings.Replace(batchLineOf("e@example.com", "e"), "Ingrid", "In\xffgrid", 1),
+		strings.Repeat(" ", 300<<10) + batchLineOf("far@example.com", "far"),
 		batchLineOf("last@example.com", "last"),
 	}, "\n")
-	want := []struct{ line, status int }{{1, 0}, {2, 400}, {4, 0}, {5, 413}, {6, 400}, {7, 0}, {8, 422}, {9, 400}, {10, 400}, {11, 0}}
+	want := []struct{ line, status int }{{1, 0}, {2, 400}, {4, 0}, {5, 413}, {6, 400}, {7, 0}, {8, 422}, {9, 400}, {10, 400}, {11, 413}, {12, 0}}
 	got := w.batch(body)
 	if len(got) != len(want) {
 		t.Fatalf("%d results, want %d: %+v", len(got), len(want), got)
@@ -187,7 +188,7 @@ func TestABatchWhoseClientStallsIsEndedAndWhatCameBeforeStands(t *testing.T) {
 	conn.send("POST", "/v1/registrations:batch", native.MediaTypeLines, 1<<20)
 	fmt.Fprintf(conn, "%s\n{\"appli", batchLineOf("stalls@example.com", "stalls"))
 	got := results(t, conn.answer().Body)
-	if len(got) != 2 || got[0].ID == "" || got[1].Problem == nil || got[1].Problem.Status != http.StatusRequestTimeout {
+	if len(got) != 2 || got[0].ID == "" || got[1].Line != 2 || got[1].Problem == nil || got[1].Problem.Status != http.StatusRequestTimeout {
 		t.Errorf("results %+v", got)
 	}
 }

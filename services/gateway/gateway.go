@@ -45,6 +45,7 @@ func newGateway(env *app.Env) *gateway {
 		intake: &intake{
 			bus: env.Bus, vault: env.Vault, keys: env.Keys, config: env.Config,
 			room: bus.NewHighWater(env.Bus, env.Config.Broker.HighWater), open: newUnfinished(env.Bus, env.Config.Tenants),
+			turns: semaphore.NewWeighted(mostStoring),
 		},
 		access:      &access{auth: env.Auth, config: env.Config, limits: newLimits(env.Config.Auth.FailuresPerAddress)},
 		provisioned: &provisioned{bus: env.Bus},

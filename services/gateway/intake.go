@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/bus"
 	"github.com/usherhq/usher/pkg/keys"
@@ -21,8 +23,15 @@ import (
 	"github.com/usherhq/usher/services/gateway/jsonbody"
 )
 
-// storeTimeout bounds the time until a registration is stored, or its client hears 503.
-const storeTimeout = 6 * time.Second
+const (
+	// storeTimeout bounds the time until a registration is stored, or its client hears 503.
+	storeTimeout = 6 * time.Second
+	// mostStoring bounds the registrations that are being stored at once: where more come than
+	// the machine bears, some are late, rather than all too late and none of the work of use.
+	mostStoring = 256
+	// turnTimeout bounds the wait for a turn, in which nothing is promised or begun.
+	turnTimeout = 4 * time.Second
+)
 
 // intake stores registrations.
 type intake struct {
@@ -32,6 +41,7 @@ type intake struct {
 	config *tenant.Config
 	room   *bus.HighWater
 	open   *unfinished
+	turns  *semaphore.Weighted // of registrations being stored
 }
 
 // submission is one decoded request for a registration. It is personal data.
@@ -54,6 +64,10 @@ func (i *intake) accept(ctx context.Context, s submission) (acceptedAt time.Time
 		return time.Time{}, f
 	}
 	defer release()
+	if err := i.turn(ctx); err != nil {
+		return time.Time{}, unavailable("more registrations come than can be stored now; retry with the same Idempotency-Key")
+	}
+	defer i.turns.Release(1)
 	i.room.Admit()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
@@ -72,6 +86,13 @@ func (i *intake) accept(ctx context.Context, s submission) (acceptedAt time.Time
 		return i.again(ctx, s, requested)
 	}
 	return time.Time{}, i.internal(ctx, err)
+}
+
+// turn waits until a registration may be stored, or its client has gone.
+func (i *intake) turn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	return i.turns.Acquire(ctx, 1)
 }
 
 func (i *intake) ready() error { return errors.Join(i.bus.Ready(), i.room.Err()) }

@@ -28,32 +28,38 @@ func (g *gateway) watch(tenant, registration string) (*watcher, error) {
 
 const (
 	shortestPoll = 4 * time.Millisecond // after a wake
-	longestPoll  = time.Second          // for a wake that never comes
+	longestPoll  = 5 * time.Second      // for a wake that never comes
 )
 
 // until reads the history until done says so, ctx ends, the time is up or the process stops;
 // it returns the last history read, and whether done said so. A wake only tells that it is
-// worth reading soon: the message may not be stored yet, or never.
+// worth reading soon: the message may not be stored yet, or never. Whoever is told that nothing
+// is decided yet is told so by a reading of that moment.
 func (w *watcher) until(ctx context.Context, limit time.Duration, done func([]events.Record) bool) (history []events.Record, ok bool) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	end := time.NewTimer(limit)
+	defer end.Stop()
 	poll := longestPoll
-	for {
-		h, err := w.bus.History(context.WithoutCancel(ctx), w.tenant, w.registration)
+	for last := false; ; {
+		h, err := w.bus.History(ctx, w.tenant, w.registration)
 		if err == nil {
 			if history = h; done(history) {
 				return history, true
 			}
 		}
+		if last {
+			return history, false
+		}
 		select {
 		case <-ctx.Done():
 			return history, false
+		case <-end.C:
+			last = true
 		case <-w.stopping:
-			return history, false
+			last = true
 		case <-w.wake:
 			poll = shortestPoll
 		case <-time.After(poll):
-			poll = min(4*poll, longestPoll)
+			poll = min(16*poll, longestPoll)
 		}
 	}
 }

@@ -261,7 +261,7 @@ func endOf(ctx context.Context, err error) *failure {
 // lineReader gives the lines of a batch that are not empty.
 type lineReader struct {
 	in *bufio.Reader
-	n  int // number of the line that next gave last, from 1
+	n  int // number of the line that next gave last or failed at, from 1
 }
 
 func newLineReader(r io.Reader) *lineReader { return &lineReader{in: bufio.NewReaderSize(r, 64<<10)} }
@@ -273,11 +273,14 @@ var errTooMany = errors.New("too many lines")
 func (l *lineReader) next() ([]byte, error) {
 	for {
 		line, err := l.read()
-		if err != nil && len(line) == 0 {
+		l.n++
+		switch {
+		case err != nil && len(line) == 0:
 			return nil, err
-		}
-		if l.n++; l.n > batchLines {
+		case l.n > batchLines:
 			return nil, errTooMany
+		case len(line) > jsonbody.MaxBytes:
+			return line, nil
 		}
 		if line = bytes.TrimSpace(line); len(line) > 0 {
 			return line, nil

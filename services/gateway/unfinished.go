@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,13 +16,13 @@ import (
 	"github.com/usherhq/usher/pkg/vault"
 )
 
-// unfinished caps the registrations of a tenant that the pipeline still works on. It counts the
-// tenant's entries in the vault: one is put there before a registration is stored and taken out
-// when its activation mail is sent or it ends, so a customer who never activates does not
-// count. The count is the broker's, shared by all gateways and kept across restarts. It is read
-// every second; in between a gateway adds what it admits itself, so gateways together can exceed
-// a cap by what the others admit within a second. An entry whose registration failed to be
-// stored counts until the vault lets go of it.
+// unfinished caps the registrations of a tenant that the pipeline still works on: those with
+// an entry in the vault. One is put there before a registration is stored and taken out when
+// its activation mail is sent or it ends, so a customer who never activates does not count; one
+// whose mail cannot be delivered, or that failed, does. The count is the broker's, shared by all
+// gateways and kept across restarts. It is read every second; in between a gateway adds what it
+// admits itself, so a cap can be exceeded by what the other gateways admit within that second.
+// An entry whose registration was never stored counts until the vault lets go of it.
 //
 // Safe for concurrent use.
 type unfinished struct {
@@ -144,20 +145,28 @@ func (u *unfinished) read(ctx context.Context, b *backlog) error {
 	return nil
 }
 
-// count asks for a tenant's entries in the vault. A consumer that nobody reads from knows how
-// many messages wait for it, and the broker keeps that number as entries come and go. It ends by
-// itself when no gateway has made it anew for a while.
+// beyondAll is a page of subjects that no stream has: the answer is their number alone.
+const beyondAll = 1 << 40
+
+// count asks the vault's leader how many registrations of a tenant have an entry (JetStream API
+// STREAM.INFO). It makes nothing on the broker.
 func (u *unfinished) count(ctx context.Context, tenant string) (int64, error) {
-	name := "count-" + tenant
-	c, err := u.js.Consumer(ctx, vault.Stream, name)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		c, err = u.js.CreateOrUpdateConsumer(ctx, vault.Stream, jetstream.ConsumerConfig{
-			Durable: name, FilterSubject: "vault." + tenant + ".*", DeliverPolicy: jetstream.DeliverAllPolicy,
-			AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: time.Minute, MemoryStorage: true,
-		})
-	}
+	request := fmt.Appendf(nil, `{"subjects_filter":"vault.%s.*","offset":%d}`, tenant, beyondAll)
+	reply, err := u.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.INFO."+vault.Stream, request)
 	if err != nil {
 		return 0, fmt.Errorf("count the vault's entries: %w", err)
 	}
-	return int64(c.CachedInfo().NumPending), nil
+	var answer struct {
+		Total int64 `json:"total"`
+		Error *struct {
+			ErrCode int `json:"err_code"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return 0, errors.New("count the vault's entries: answer is not JSON")
+	}
+	if answer.Error != nil {
+		return 0, fmt.Errorf("count the vault's entries: error %d", answer.Error.ErrCode)
+	}
+	return answer.Total, nil
 }

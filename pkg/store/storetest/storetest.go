@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/usherhq/usher/pkg/store"
 )
@@ -42,6 +43,8 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() store.Backend)) {
 		{"any number of documents is read at once", getsMany},
 		{"a deleted document is gone and deleting it again is no error", deletes},
 		{"a cancelled write writes nothing", honoursContext},
+		{"a write that is cut short leaves the store able to write", survivesCancelling},
+		{"text that is not UTF-8 is refused, in ids and fields, and any other comes back", keepsText},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -52,6 +55,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() store.Backend)) {
 	}
 	t.Run("what was confirmed is there after reopening", func(t *testing.T) { survives(t, fresh(t)) })
 	t.Run("processes that start together all make the collection", func(t *testing.T) { ensuresTogether(t, fresh(t)) })
+	t.Run("a schema whose parts a backend could not tell apart is refused", func(t *testing.T) { refusesSchemas(t, fresh(t)) })
 	t.Run("a missing collection, field or index is named", func(t *testing.T) { names(t, fresh(t)) })
 }
 
@@ -310,6 +314,14 @@ func bindsCursors(t *testing.T, b store.Backend) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	empty := store.Query{Order: "at", Limit: 1}
+	if _, empty.After, err = b.Find(t.Context(), Schema.Collection, empty); err != nil {
+		t.Fatal(err)
+	}
+	empty.Where = store.Fields{}
+	if _, _, err := b.Find(t.Context(), Schema.Collection, empty); err != nil {
+		t.Errorf("no condition told in another way: %v", err)
+	}
 	q.After, q.Limit = next, 3
 	if page, _, err := b.Find(t.Context(), Schema.Collection, q); err != nil || len(page) != 2 || page[0].ID != "2" {
 		t.Errorf("another limit: %v, %v", page, err)
@@ -412,6 +424,66 @@ func honoursContext(t *testing.T, b store.Backend) {
 	}
 }
 
+func survivesCancelling(t *testing.T, b store.Backend) {
+	for i := range 600 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%120)*time.Microsecond)
+		b.Write(ctx, Schema.Collection, []store.Op{{Kind: store.Insert, Document: document(fmt.Sprint("cut short ", i), nil)}})
+		cancel()
+		if err := insert(b, document(fmt.Sprint(i), nil)); err != nil {
+			t.Fatalf("the write after one that was cut short: %v", err)
+		}
+	}
+}
+
+func keepsText(t *testing.T, b store.Backend) {
+	for name, d := range map[string]store.Document{
+		"an id":                document("\xff", nil),
+		"a field":              document("a", store.Fields{"tenant": "\xff"}),
+		"a field that is long": document("a", store.Fields{"tenant": strings.Repeat("x", store.MaxField+1)}),
+	} {
+		if err := insert(b, d); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+	texts := []string{"", "\x00", " a", "'\"$.%_", "a", "a\x00b", "é", "\ufffd", "😀"}
+	slices.Sort(texts) // by their bytes
+	for i, text := range texts {
+		fields := store.Fields{"tenant": "t", "status": text, "at": int64(i)}
+		must(t, insert(b, store.Document{ID: "id " + text, Fields: fields, Body: []byte("{}")}))
+	}
+	var want []string
+	for _, text := range texts {
+		want = append(want, "id "+text)
+		page, _, err := b.Find(t.Context(), Schema.Collection, store.Query{Where: store.Fields{"status": text}, Limit: 2})
+		if err != nil || len(page) != 1 || page[0].ID != "id "+text {
+			t.Errorf("%q found %v, %v", text, page, err)
+		}
+	}
+	for _, order := range []string{"", "status"} {
+		if got := ids(t, b, store.Query{Order: order, Limit: 1}); !slices.Equal(got, want) {
+			t.Errorf("order %q gave %q", order, got)
+		}
+	}
+}
+
+func refusesSchemas(t *testing.T, open func() store.Backend) {
+	b := open()
+	defer b.Close()
+	for name, sc := range map[string]store.Schema{
+		"an index of no field":                       {Collection: "c", Index: [][]string{{}}},
+		"a unique set of no field":                   {Collection: "c", Unique: [][]string{{}}},
+		"two indexes of one name":                    {Collection: "c", Index: [][]string{{"a_b", "c"}, {"a", "b_c"}}},
+		"fields that differ in upper and lower case": {Collection: "c", Index: [][]string{{"a"}, {"A"}}},
+		"a field that is no name":                    {Collection: "c", Index: [][]string{{"a.b"}}},
+		"a collection that is no name":               {Collection: "c$"},
+		"a collection without a name":                {},
+	} {
+		if err := b.Ensure(t.Context(), sc); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+}
+
 func survives(t *testing.T, open func() store.Backend) {
 	b := prepared(t, open)
 	for i := range 50 {
@@ -434,9 +506,16 @@ func names(t *testing.T, open func() store.Backend) {
 	}
 	must(t, b.Ensure(t.Context(), Schema))
 	wider := Schema
-	wider.Index = append(slices.Clone(Schema.Index), []string{"colour"})
-	if err := b.Verify(t.Context(), wider); err == nil || !strings.Contains(err.Error(), "colour") || strings.Contains(err.Error(), "status") {
-		t.Errorf("a missing index: %v", err)
+	wider.Index = slices.Concat(Schema.Index, [][]string{{"colour"}, {"status", "at"}})
+	wider.Unique = slices.Concat(Schema.Unique, [][]string{{"tenant", "at"}})
+	err := b.Verify(t.Context(), wider)
+	for _, what := range []string{"colour", "status_at", "tenant_at"} {
+		if err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s is not named: %v", what, err)
+		}
+	}
+	if err != nil && strings.Contains(err.Error(), "email") {
+		t.Errorf("what is there is named: %v", err)
 	}
 	must(t, b.Ensure(t.Context(), wider))
 	must(t, b.Verify(t.Context(), wider))
