@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -200,6 +201,10 @@ func persist(ctx context.Context, b *bus.Bus, what string, prepare func() error)
 // unreachable reports an error that says nothing about what is there: store or broker went
 // away, or are not up yet.
 func unreachable(err error) bool {
+	var said *jetstream.APIError
+	if errors.As(err, &said) && said.Code == http.StatusServiceUnavailable { // e.g. an election is under way
+		return true
+	}
 	return slices.ContainsFunc([]error{
 		store.ErrUnreachable, context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrConnectionReconnecting,
 		nats.ErrReconnectBufExceeded, nats.ErrConnectionClosed,

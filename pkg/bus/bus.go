@@ -183,6 +183,8 @@ type leaderAnswer struct {
 
 // leaderGet asks the stream's leader rather than any replica (JetStream API STREAM.MSG.GET).
 func leaderGet(ctx context.Context, nc *nats.Conn, stream string, request map[string]any) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
 	body, err := json.Marshal(request)
 	if err != nil {
 		return nil, err

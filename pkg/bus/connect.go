@@ -17,6 +17,7 @@ import (
 func Connect(url, name string, log *slog.Logger, options ...nats.Option) (*nats.Conn, error) {
 	defaults := []nats.Option{
 		nats.Name(name),
+		nats.CustomInboxPrefix(InboxPrefix(name)),
 		nats.ReconnectBufSize(-1),
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true),

@@ -174,6 +174,9 @@ func (s *mongoStore) Verify(ctx context.Context, schemas ...Schema) error {
 		problems = append(problems, fmt.Errorf("collection %s lacks its %s; run `usher topology apply`", sc.Collection, what))
 	}
 	for _, sc := range schemas {
+		if err := sc.check(); err != nil {
+			return err
+		}
 		s.know(sc)
 		if !slices.Contains(collections, s.collection(sc).Name()) {
 			lacks(sc, "collection "+s.collection(sc).Name())

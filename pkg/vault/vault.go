@@ -216,6 +216,8 @@ func (p position) of(subject string, data []byte) ([]byte, error) {
 
 // Delete removes an entry that nobody needs any more; it may be gone already.
 func (v *Vault) Delete(ctx context.Context, sequence uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	reply, err := v.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.DELETE."+Stream, fmt.Appendf(nil, `{"seq":%d,"no_erase":true}`, sequence))
 	if err != nil {
 		return fmt.Errorf("delete vault entry: %w", err)

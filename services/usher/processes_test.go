@@ -153,9 +153,9 @@ func startCluster(t *testing.T, replicas map[string]int, edit ...string) *cluste
 func startClusterOf(t *testing.T, bin string, replicas map[string]int, edit ...string) *cluster {
 	t.Helper()
 	dir := t.TempDir()
-	c := &cluster{t: t, dir: dir, bin: bin, gateway: freeAddr(t), ledger: freeAddr(t), processes: map[string]*process{}, report: t.Errorf}
+	c := &cluster{t: t, dir: dir, bin: bin, gateway: lastingAddr(t), ledger: lastingAddr(t), processes: map[string]*process{}, report: t.Errorf}
 	var err error
-	broker := freeAddr(t)
+	broker := lastingAddr(t)
 	c.natsURL = "nats://" + broker
 	if c.sink, err = mailsink.Start(filepath.Join(dir, "mail")); err != nil {
 		t.Fatal(err)
