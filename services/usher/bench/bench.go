@@ -297,7 +297,7 @@ func (r *run) realHash(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.stop()) }()
 	n := r.count(50)
 	progress, done := r.step("synchronous, idle", n)
-	times, err := r.load.synchronous(s.gateway, n, progress)
+	times, id, err := r.load.synchronous(s.gateway, n, progress)
 	done()
 	if err != nil {
 		return err
@@ -312,6 +312,12 @@ func (r *run) realHash(ctx context.Context) (err error) {
 	if _, err := r.load.accept(ctx, s.gateway, m, func(int64) {}); err != nil {
 		return err
 	}
+	waited, err := r.load.wrongCode(s.gateway, id)
+	if err != nil {
+		return err
+	}
+	code := Row{Name: fmt.Sprintf("activation while %d hashes wait", m), Value: milliseconds(waited), Unit: "ms"}
+	r.add(code.held(code.Value <= 1000, "≤ 1000 ms"))
 	progress, done = r.step("argon2id: mails sent", m)
 	err = s.drained(ctx, n+m, func(i int64) { progress(i - n) })
 	done()

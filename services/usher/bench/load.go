@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -131,21 +132,41 @@ func (l *load) statusAfterReceipt(addr string, n int64, progress func(int64)) (t
 	return times, missing, nil
 }
 
-// synchronous registers n customers one after the other, each answered when its account exists.
-func (l *load) synchronous(addr string, n int64, progress func(int64)) (times []time.Duration, err error) {
+// synchronous registers n customers one after the other, each answered when its account
+// exists; it returns the id of the last.
+func (l *load) synchronous(addr string, n int64, progress func(int64)) (times []time.Duration, id string, err error) {
 	for i := range n {
 		request, err := l.registration(addr)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		started := time.Now()
-		if _, err := l.send(request, http.StatusOK); err != nil {
-			return nil, err
+		answer, err := l.send(request, http.StatusOK)
+		if err != nil {
+			return nil, "", err
 		}
 		times = append(times, time.Since(started))
+		var created struct{ Data struct{ ID string } }
+		if err := json.Unmarshal(answer, &created); err != nil {
+			return nil, "", fmt.Errorf("read answer: %w", err)
+		}
+		id = created.Data.ID
 		progress(i + 1)
 	}
-	return times, nil
+	return times, id, nil
+}
+
+// wrongCode presents a code that accounts has to refuse, and returns the time of the answer.
+func (l *load) wrongCode(addr, id string) (time.Duration, error) {
+	request, err := http.NewRequest(http.MethodPost, "http://"+addr+"/v1/registrations/"+id+"/activation", strings.NewReader(`{"code":"AAAAAAAAAAAAAAAA"}`))
+	if err != nil {
+		return 0, err
+	}
+	authorize(request)
+	request.Header.Set("Content-Type", "application/json")
+	started := time.Now()
+	_, err = l.send(request, http.StatusBadRequest)
+	return time.Since(started), err
 }
 
 // quantile returns the q-th of times, which it sorts.
