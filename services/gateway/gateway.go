@@ -18,6 +18,8 @@ import (
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/app"
 	"github.com/usherhq/usher/pkg/bus"
+	"github.com/usherhq/usher/pkg/tenant"
+	"github.com/usherhq/usher/services/gateway/finhub"
 )
 
 // Service is the gateway.
@@ -95,7 +97,16 @@ func (g *gateway) routes() http.Handler {
 	api.HandleFunc("/v1/registrations/{id}/events", g.streamRegistration).Methods(http.MethodGet)
 	api.HandleFunc("/v1/registrations/{id}/activation", g.postActivation).Methods(http.MethodPost, http.MethodOptions)
 	api.HandleFunc("/v1/registrations/{id}/activation/resend", g.postResend).Methods(http.MethodPost, http.MethodOptions)
-	api.HandleFunc("/api/v2.1/customer/individual/registration", g.postFinHub).Methods(http.MethodPost, http.MethodOptions)
+	api.HandleFunc("/api/v2.1/customer/individual/registration", g.postFinHub(finhubSingular)).Methods(http.MethodPost, http.MethodOptions)
+	api.HandleFunc("/api/v2.1/customers/individual/register", g.postFinHub(finhubPlural)).Methods(http.MethodPost, http.MethodOptions)
+	for path, render := range map[string]func(*tenant.Tenant) []byte{
+		"/api/v2.1/customer/individual/categorization/hierarchy":  finhub.Hierarchy,
+		"/api/v2.1/customers/individual/categorization/hierarchy": finhub.SmartHierarchy,
+	} {
+		for _, end := range []string{"", "/", "/{tenantId}"} {
+			api.HandleFunc(path+end, g.getHierarchy(render)).Methods(http.MethodGet, http.MethodOptions)
+		}
+	}
 	api.HandleFunc("/api/v2.1/customer/individual/{id}/activation", g.postFinHubActivation).Methods(http.MethodPost, http.MethodOptions)
 	api.HandleFunc("/activate/{tenant}/{id}", g.activationPage).Methods(http.MethodGet, http.MethodPost)
 	return r

@@ -27,6 +27,9 @@ func TestEveryRouteButHealthAndTheActivationPageIsClosedToStrangers(t *testing.T
 		{"POST", "/v1/registrations/" + id + "/activation"},
 		{"POST", "/v1/registrations/" + id + "/activation/resend"},
 		{"POST", "/api/v2.1/customer/individual/registration"},
+		{"POST", "/api/v2.1/customers/individual/register"},
+		{"GET", "/api/v2.1/customer/individual/categorization/hierarchy/"},
+		{"GET", "/api/v2.1/customers/individual/categorization/hierarchy/" + cloudVault},
 		{"POST", "/api/v2.1/customer/individual/" + id + "/activation"},
 	} {
 		for name, test := range map[string]struct {

@@ -23,13 +23,31 @@ func finhubAnswer(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body)
 }
 
-// postFinHub answers POST /api/v2.1/customer/individual/registration with what became of the
-// registration, or 202 where that takes longer than the tenant's time.
-func (g *gateway) postFinHub(w http.ResponseWriter, r *http.Request) {
-	s, ok := g.decodeFinHub(w, r)
-	if !ok {
-		return
+// finhubPath is what the vendor's two paths differ in.
+type finhubPath struct {
+	lenient  bool // demand the fewest headers, whatever the tenant says
+	success  func(finhub.View) []byte
+	accepted func(finhub.View, finhub.Pending) []byte
+}
+
+var (
+	// POST /api/v2.1/customer/individual/registration
+	finhubSingular = finhubPath{false, finhub.Success, finhub.Accepted}
+	// POST /api/v2.1/customers/individual/register
+	finhubPlural = finhubPath{true, finhub.SmartSuccess, finhub.SmartAccepted}
+)
+
+// postFinHub answers with what became of the registration, or 202 where that takes longer than
+// the tenant's time.
+func (g *gateway) postFinHub(p finhubPath) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if s, ok := g.decodeFinHub(w, r, p.lenient); ok {
+			g.registerFinHub(w, r, s, p)
+		}
 	}
+}
+
+func (g *gateway) registerFinHub(w http.ResponseWriter, r *http.Request, s submission, p finhubPath) {
 	prefer := preferenceOf(r)
 	most := time.Duration(s.tenant.SyncTimeout)
 	wait := min(prefer.within(most), most)
@@ -41,11 +59,11 @@ func (g *gateway) postFinHub(w http.ResponseWriter, r *http.Request) {
 	defer a.stop()
 	w.Header().Set("X-Registration-ID", s.id)
 	prefer.header(w)
-	g.finhubOutcome(w, s, a.outcome(r.Context(), wait))
+	g.finhubOutcome(w, s, a.outcome(r.Context(), wait), p)
 }
 
 // decodeFinHub checks and decodes a request; where it cannot, it has answered.
-func (g *gateway) decodeFinHub(w http.ResponseWriter, r *http.Request) (submission, bool) {
+func (g *gateway) decodeFinHub(w http.ResponseWriter, r *http.Request, lenient bool) (submission, bool) {
 	c, f := g.access.enter(r, tenant.Channel)
 	if f == nil {
 		f = g.intakeOpen(r.Context(), c.tenant, c.tenant.Dialects.FinHub != nil)
@@ -54,7 +72,7 @@ func (g *gateway) decodeFinHub(w http.ResponseWriter, r *http.Request) (submissi
 		finhubFail(w, f)
 		return submission{}, false
 	}
-	client, missing := finhub.Headers(r.Header, c.tenant.Dialects.FinHub.LenientHeaders)
+	client, missing := finhub.Headers(r.Header, lenient || c.tenant.Dialects.FinHub.LenientHeaders)
 	if len(missing) > 0 {
 		finhubAnswer(w, http.StatusBadRequest, finhub.Error(http.StatusBadRequest, missing[0], missing))
 		return submission{}, false
@@ -80,7 +98,7 @@ func (g *gateway) decodeFinHub(w http.ResponseWriter, r *http.Request) (submissi
 	return s, true
 }
 
-func (g *gateway) finhubOutcome(w http.ResponseWriter, s submission, history []events.Record) {
+func (g *gateway) finhubOutcome(w http.ResponseWriter, s submission, history []events.Record, p finhubPath) {
 	view, view200 := g.finhubView(s, history)
 	rejected, _, refused := find[events.Rejected](history)
 	_, _, review := find[events.ReviewRequired](history)
@@ -89,15 +107,35 @@ func (g *gateway) finhubOutcome(w http.ResponseWriter, s submission, history []e
 		status, body := finhub.Rejected(rejected.Violations, s.registration)
 		finhubAnswer(w, status, body)
 	case view200:
-		finhubAnswer(w, http.StatusOK, finhub.Success(view))
+		finhubAnswer(w, http.StatusOK, p.success(view))
 	case review:
 		w.Header().Set("Location", statusPath(s.id))
-		finhubAnswer(w, http.StatusAccepted, finhub.Accepted(view, finhub.InReview))
+		finhubAnswer(w, http.StatusAccepted, p.accepted(view, finhub.InReview))
 	case events.Fold(history).Status == events.StatusFailed:
 		finhubFail(w, unavailable("the registration is stored and will be completed; retry with the same Idempotency-Key"))
 	default:
 		w.Header().Set("Location", statusPath(s.id))
-		finhubAnswer(w, http.StatusAccepted, finhub.Accepted(view, finhub.InProgress))
+		finhubAnswer(w, http.StatusAccepted, p.accepted(view, finhub.InProgress))
+	}
+}
+
+// getHierarchy answers with the categories of the tenant, which the path may name again.
+func (g *gateway) getHierarchy(render func(*tenant.Tenant) []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c, f := g.access.enter(r, tenant.Channel, tenant.Operator)
+		named, has := mux.Vars(r)["tenantId"]
+		switch {
+		case f != nil:
+		case c.tenant.Dialects.FinHub == nil:
+			f = fail(http.StatusForbidden, "dialect-disabled", "the tenant does not use this dialect")
+		case has && named != c.tenant.ID:
+			f = fail(http.StatusForbidden, "forbidden", "the path names another tenant than X-Tenant-ID")
+		}
+		if f != nil {
+			finhubFail(w, f)
+			return
+		}
+		finhubAnswer(w, http.StatusOK, render(c.tenant))
 	}
 }
 
