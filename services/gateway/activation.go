@@ -178,11 +178,18 @@ func (g *gateway) activationRequest(r *http.Request, tenant, id string) (string,
 	return request, nil
 }
 
+// decisionOn returns what accounts decided about a request, or nil. That another request has
+// activated the account is no answer until that one's event tells when.
 func decisionOn(history []events.Record, request string) events.Event {
 	for _, r := range history {
-		if r.Subject.Step == events.StepActivated && r.Subject.N == request {
-			return r.Event
+		if r.Subject.Step != events.StepActivated || r.Subject.N != request {
+			continue
 		}
+		refused, isRefused := r.Event.(events.ActivationRefused)
+		if _, _, active := find[events.AccountActivated](history); isRefused && refused.Code == events.AlreadyActive && !active {
+			return nil
+		}
+		return r.Event
 	}
 	return nil
 }

@@ -5,12 +5,13 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/mux"
-	"go.opentelemetry.io/contrib/instrumentation/github.com/gorilla/mux/otelmux"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -37,6 +38,7 @@ type gateway struct {
 	waiting     atomic.Int64        // callers that wait for an outcome
 	lines       *semaphore.Weighted // bytes of the lines under way of all batches
 	stall       time.Duration       // after which a client of a batch that does nothing is cut off
+	duration    metric.Float64Histogram
 	// stopping is closed when the gateway is about to end.
 	stopping <-chan struct{}
 }
@@ -57,7 +59,10 @@ func newGateway(env *app.Env) *gateway {
 	}
 }
 
-func (g *gateway) run(ctx context.Context) error {
+func (g *gateway) run(ctx context.Context) (err error) {
+	if g.duration, err = newDuration(g.env.Telemetry.Meter); err != nil {
+		return fmt.Errorf("make metrics: %w", err)
+	}
 	addr := g.env.Getenv("GATEWAY_ADDR")
 	if addr == "" {
 		return errors.New("GATEWAY_ADDR is not set; give the address to listen on, e.g. 127.0.0.1:8080")
@@ -89,7 +94,7 @@ func (g *gateway) routes() http.Handler {
 	}
 	r.HandleFunc("/activate.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, pages, "activate.js") })
 	api := r.NewRoute().Subrouter()
-	api.Use(otelmux.Middleware("gateway", otelmux.WithTracerProvider(g.env.Telemetry.Tracer), otelmux.WithMeterProvider(g.env.Telemetry.Meter)))
+	api.Use(g.traced)
 	api.Use(traceparent)
 	api.HandleFunc("/v1/registrations", g.postNative).Methods(http.MethodPost, http.MethodOptions)
 	api.HandleFunc("/v1/registrations:batch", g.postBatch).Methods(http.MethodPost, http.MethodOptions)

@@ -333,3 +333,28 @@ func TestRubbishIsAnsweredInTheDialectsWordsAndStoresNothing(t *testing.T) {
 func tenantWith(perTenant, perAddress float64) *tenant.Tenant {
 	return &tenant.Tenant{ID: "t", Limits: tenant.Limits{PerTenant: perTenant, PerAddress: perAddress}}
 }
+
+func TestWhatAClientSendsIsInNoMetric(t *testing.T) {
+	w := newWorld(t)
+	for i := range 30 {
+		w.do("GET", fmt.Sprintf("/v1/registrations/marcus%d@example.com", i), nil, "User-Agent", fmt.Sprintf("agent-%d", i))
+		w.do("BREW", "/v1/registrations", nil)
+	}
+	served := string(w.do("GET", "/metrics", nil).body)
+	for _, sent := range []string{"marcus", "agent-", "BREW", "127.0.0.1"} {
+		if strings.Contains(served, sent) {
+			t.Errorf("the metrics tell %q", sent)
+		}
+	}
+	if !strings.Contains(served, `http_route="/v1/registrations/{id}"`) {
+		t.Error("the metrics do not tell the route")
+	}
+}
+
+func TestABodyThatGrowsWhenItIsEncodedIsStored(t *testing.T) {
+	w := newWorld(t)
+	body := strings.TrimSuffix(string(person("angle@example.com")), "}") + `,"attributes":{"x":"` + strings.Repeat("<", 200<<10) + `"}}`
+	if a := w.do("POST", "/v1/registrations", []byte(body)); a.status != 202 {
+		t.Errorf("answered %d %.200s", a.status, a.body)
+	}
+}

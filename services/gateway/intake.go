@@ -99,6 +99,9 @@ func (i *intake) ready() error { return errors.Join(i.bus.Ready(), i.room.Err())
 
 // internal logs what failed and answers 503: nothing is promised.
 func (i *intake) internal(ctx context.Context, err error) *failure {
+	if errors.Is(err, vault.ErrTooLarge) {
+		return fail(http.StatusRequestEntityTooLarge, "too-large", "the registration is too large to be stored; send less")
+	}
 	i.bus.Log().WarnContext(ctx, "registration not stored", "error", err)
 	return unavailable("the registration may not be stored; retry with the same Idempotency-Key")
 }
