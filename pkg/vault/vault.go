@@ -3,6 +3,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -24,6 +25,9 @@ const Stream = "VAULT"
 
 // ErrMissing means that the leader of the stream has no such entry.
 var ErrMissing = errors.New("the vault has no such entry")
+
+// ErrTooLarge means that the broker takes no message as large as this entry.
+var ErrTooLarge = errors.New("the entry is larger than the broker takes")
 
 // Entry is what the vault keeps for one registration.
 type Entry struct {
@@ -85,15 +89,20 @@ func aad(tenant, registration string) string { return tenant + "|" + registratio
 
 // Put stores an entry and returns its sequence. After an error it may be stored or not.
 func (v *Vault) Put(ctx context.Context, tenant, registration string, e Entry) (uint64, error) {
-	plain, err := json.Marshal(e.Registration)
-	if err != nil {
+	var plain bytes.Buffer
+	encoder := json.NewEncoder(&plain)
+	encoder.SetEscapeHTML(false) // it makes of one byte six
+	if err := encoder.Encode(e.Registration); err != nil {
 		return 0, fmt.Errorf("encode person: %w", err)
 	}
-	person, err := v.ring.Seal(keys.Vault, tenant, aad(tenant, registration), plain)
+	person, err := v.ring.Seal(keys.Vault, tenant, aad(tenant, registration), plain.Bytes())
 	if err != nil {
 		return 0, fmt.Errorf("seal person: %w", err)
 	}
 	future, err := v.js.PublishMsgAsync(&nats.Msg{Subject: subject(tenant, registration), Data: sealed{person, e.Credential}.bytes()})
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return 0, ErrTooLarge
+	}
 	if err != nil {
 		return 0, fmt.Errorf("store vault entry: %w", err)
 	}
