@@ -3,6 +3,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -87,9 +88,24 @@ func (g *Group[T, R]) work() {
 			}
 		}
 		g.shift()
-		b.results = g.run(context.Background(), b.items)
+		b.results = g.safely(b.items)
 		close(b.done)
 	}
+}
+
+// ErrPanicked is the error of every item of a batch whose run panicked.
+var ErrPanicked = errors.New("the batch panicked")
+
+func (g *Group[T, R]) safely(items []T) (results []Result[R]) {
+	defer func() {
+		if recover() != nil {
+			results = make([]Result[R], len(items))
+			for i := range results {
+				results[i].Err = ErrPanicked
+			}
+		}
+	}()
+	return g.run(context.Background(), items)
 }
 
 func (g *Group[T, R]) first() *batch[T, R] {

@@ -109,3 +109,18 @@ func TestTheCallsThatComeWhileABatchRunsAreTheNext(t *testing.T) {
 		}
 	})
 }
+
+func TestAPanicIsTheErrorOfItsBatchAndTheNextOneRuns(t *testing.T) {
+	g := New(0, 10, func(_ context.Context, items []int) []Result[int] {
+		if items[0] == 0 {
+			panic("nobody may see this")
+		}
+		return make([]Result[int], len(items))
+	})
+	if _, err := g.Do(t.Context(), 0); !errors.Is(err, ErrPanicked) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := g.Do(t.Context(), 1); err != nil {
+		t.Errorf("the next: %v", err)
+	}
+}

@@ -144,7 +144,7 @@ func (m *readModel) foldBatch(ctx context.Context, records []events.Record) []gr
 	done := make(chan struct{}, len(byID))
 	for id, indexes := range byID {
 		go func() {
-			err := m.merge(ctx, id, stored[id], pick(records, indexes))
+			err := m.mergeSafely(ctx, id, stored[id], pick(records, indexes))
 			for _, i := range indexes {
 				results[i].Err = err
 			}
@@ -155,6 +155,16 @@ func (m *readModel) foldBatch(ctx context.Context, records []events.Record) []gr
 		<-done
 	}
 	return results
+}
+
+// mergeSafely makes a panic the error of one registration.
+func (m *readModel) mergeSafely(ctx context.Context, id string, s store.Stored[registration], records []events.Record) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = group.ErrPanicked
+		}
+	}()
+	return m.merge(ctx, id, s, records)
 }
 
 func pick(records []events.Record, indexes []int) []events.Record {
