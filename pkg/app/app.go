@@ -40,25 +40,36 @@ func Main(services ...Service) {
 // Run runs the services until ctx ends. The first error stops the others. It returns when
 // all have finished.
 func Run(ctx context.Context, o Options, services ...Service) (err error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	p, err := newProcess(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 
+	p.health.Add("start", p.started)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.serveOps(ctx) })
-	for _, s := range services {
-		env, err := p.env(ctx, s)
+	defer func() { err = errors.Join(err, group.Wait()) }()
+	envs := make([]*Env, len(services))
+	for i, s := range services {
+		if envs[i], err = p.env(ctx, s); ctx.Err() != nil {
+			return nil // asked to end before all had started
+		}
 		if err != nil {
+			stop()
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
+	}
+	p.running.Store(true)
+	for i, s := range services {
 		group.Go(func() error {
-			if err := s.Run(ctx, env); err != nil {
+			if err := s.Run(ctx, envs[i]); err != nil {
 				return fmt.Errorf("%s: %w", s.Name, err)
 			}
 			return nil
 		})
 	}
-	return group.Wait()
+	return nil
 }

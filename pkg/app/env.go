@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -68,6 +69,14 @@ type process struct {
 	health    *Health
 	gatherers prometheus.Gatherers
 	closers   []func() error
+	running   atomic.Bool // all services have been started
+}
+
+func (p *process) started() error {
+	if !p.running.Load() {
+		return errors.New("services are starting")
+	}
+	return nil
 }
 
 func newProcess(ctx context.Context, o Options) (*process, error) {
