@@ -238,11 +238,18 @@ func (k keysRotate) Run(out io.Writer) error {
 
 type keysRetire struct {
 	Dir   string        `arg:"" help:"Directory of the key files."`
-	Name  string        `arg:"" enum:"vault,data" help:"vault or data."`
+	Name  string        `arg:"" enum:"vault" help:"vault: no other key's data ends."`
 	After time.Duration `default:"192h" help:"Destroy what was superseded longer ago than this; more than broker.maxAge."`
 }
 
 func (k keysRetire) Run(out io.Writer) error {
+	config, err := loadConfig()
+	if err != nil {
+		return err
+	}
+	if least := time.Duration(config.Broker.MaxAge); k.After <= least {
+		return fmt.Errorf("--after must be more than broker.maxAge, which is %v: persons in flight are sealed with these keys", least)
+	}
 	ids, err := keys.Retire(k.Dir, k.Name, time.Now().Add(-k.After))
 	if err != nil {
 		return err
