@@ -48,7 +48,7 @@ type Bus struct {
 
 // New returns a bus on an existing connection.
 func New(c Config) (*Bus, error) {
-	js, err := jetstream.New(c.Conn, jetstream.WithPublishAsyncMaxPending(4096), jetstream.WithDefaultTimeout(publishTimeout))
+	js, err := jetstream.New(c.Conn, jetstream.WithPublishAsyncMaxPending(4096), jetstream.WithPublishAsyncTimeout(publishTimeout+time.Second), jetstream.WithDefaultTimeout(publishTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}

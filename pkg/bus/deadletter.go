@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,7 +39,7 @@ func (s *stage) bury(ctx context.Context, d *delivery, replay int, code string, 
 	if err := publishOnce(ctx, s.js, msg); err != nil && !errors.Is(err, ErrExists) {
 		return fmt.Errorf("store dead letter: %w", err)
 	}
-	if in, err := events.ParseSubject(d.subject); err == nil {
+	if in, err := events.ParseSubject(d.subject); err == nil && s.carriesOn(in.Step) {
 		failed := events.Failed{Service: s.service, Stage: in.Step, Code: code, Replay: replay}
 		if err := s.Publish(ctx, in.Tenant, in.Registration, failed); err != nil && !errors.Is(err, ErrExists) {
 			return err
@@ -48,6 +49,15 @@ func (s *stage) bury(ctx context.Context, d *delivery, replay int, code string, 
 	s.log.ErrorContext(ctx, "message moved to the dead letters", "subject", d.subject, "code", code, "error", cause)
 	return nil
 }
+
+// carriesOn reports whether the registration waits for this service to handle the step: only
+// then has it failed. What follows a registration or comes after its mail does not stop it.
+func (s *stage) carriesOn(step events.Step) bool {
+	return s.service != events.Ledger && s.service != events.Gateway && slices.Contains(pipeline, step)
+}
+
+// pipeline are the steps whose handling a registration waits for, and which need its person.
+var pipeline = []events.Step{events.StepRequested, events.StepValidation, events.StepRisk, events.StepAccount}
 
 func publishOnce(ctx context.Context, js jetstream.JetStream, msg *nats.Msg) error {
 	msg.Header.Set(headerExpected, "0")
@@ -167,10 +177,11 @@ func (b *Bus) Replay(ctx context.Context, sequence uint64) error {
 	return nil
 }
 
-// replayable refuses a letter whose registration has ended or whose person is gone.
+// replayable refuses a letter of the pipeline whose registration has ended or whose person is
+// gone. All others can be handled at any time.
 func (b *Bus) replayable(ctx context.Context, letter DeadLetter) error {
 	in, err := events.ParseSubject(letter.Subject)
-	if err != nil {
+	if err != nil || letter.Service == events.Ledger || !slices.Contains(pipeline, in.Step) {
 		return nil
 	}
 	history, err := b.History(ctx, in.Tenant, in.Registration)

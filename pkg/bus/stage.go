@@ -120,6 +120,11 @@ func (b *Bus) bind(c Consumer) Bind {
 	}
 }
 
+// patience is how often a message is delivered again, some seconds in all, before it is put
+// aside: those that fail for long, a tenant's that is not configured, say, must not take the
+// places in flight from all others.
+const patience = 7
+
 // process is the stage rule. Its error means: deliver again later.
 func (s *stage) process(w *message.Message) error {
 	ctx := w.Context()
@@ -131,7 +136,13 @@ func (s *stage) process(w *message.Message) error {
 	if err == nil {
 		return nil
 	}
-	if err = s.settle(ctx, d, replay, err); err != nil {
+	if err = s.settle(ctx, d, replay, err); err != nil && d.attempt > patience && s.parked != nil {
+		if parked := s.park(ctx, d, time.Now().Add(lease)); parked == nil {
+			s.log.WarnContext(ctx, "message put aside, it will be tried again", "subject", d.subject, "attempt", d.attempt, "error", err)
+			return nil
+		}
+	}
+	if err != nil {
 		s.metrics.retried(ctx, d)
 		s.log.WarnContext(ctx, "message will be delivered again", "subject", d.subject, "attempt", d.attempt, "error", err)
 	}

@@ -155,6 +155,9 @@ func (c Consumer) config(replicas int) jetstream.ConsumerConfig {
 // several processes at once, and never deletes.
 func (t Topology) Apply(ctx context.Context, js jetstream.JetStream) error {
 	for _, s := range t.Streams() {
+		if err := keepsAll(ctx, js, s); err != nil {
+			return fmt.Errorf("apply stream %s: %w", s.Name, err)
+		}
 		if _, err := js.CreateOrUpdateStream(ctx, s); err != nil {
 			return fmt.Errorf("apply stream %s: %w", s.Name, err)
 		}
@@ -163,6 +166,26 @@ func (t Topology) Apply(ctx context.Context, js jetstream.JetStream) error {
 		if _, err := js.CreateOrUpdateConsumer(ctx, c.Stream, c.config(0)); err != nil {
 			return fmt.Errorf("apply consumer %s: %w", c.Name, err)
 		}
+	}
+	return nil
+}
+
+// keepsAll refuses limits under which the broker would drop or refuse what the stream's users
+// count on: a shorter age deletes what is older, handled or not.
+func keepsAll(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+	s, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	has := s.CachedInfo()
+	switch old := has.Config.MaxAge; {
+	case want.MaxAge > 0 && (old == 0 || want.MaxAge < old):
+		return fmt.Errorf("it keeps messages for %v and would drop those older than %v, handled or not; only its operator may shorten that, by hand", old, want.MaxAge)
+	case want.MaxBytes > 0 && uint64(want.MaxBytes) <= has.State.Bytes:
+		return fmt.Errorf("it holds %d bytes, more than the %d it would be limited to; choose a higher limit", has.State.Bytes, want.MaxBytes)
 	}
 	return nil
 }
@@ -220,6 +243,8 @@ func compareStream(got, want jetstream.StreamConfig) []error {
 		"allow direct": {got.AllowDirect, want.AllowDirect},
 		"deny delete":  {got.DenyDelete, want.DenyDelete},
 		"persist mode": {got.PersistMode, want.PersistMode},
+		"max bytes":    {got.MaxBytes, want.MaxBytes},
+		"replicas":     {got.Replicas, want.Replicas},
 	})
 }
 
