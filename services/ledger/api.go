@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,10 @@ type api struct {
 
 // enter authenticates a request and finds its tenant; where it cannot, it has answered.
 func (a *api) enter(w http.ResponseWriter, r *http.Request) (tenant.Principal, string, bool) {
+	if len(r.Header.Values("X-Tenant-ID")) > 1 {
+		problem(w, http.StatusBadRequest, "malformed", "header X-Tenant-ID is repeated; send it once")
+		return tenant.Principal{}, "", false
+	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	p, err := a.env.Auth.Authenticate(r.Context(), strings.TrimSpace(token))
 	switch {
@@ -33,7 +38,7 @@ func (a *api) enter(w http.ResponseWriter, r *http.Request) (tenant.Principal, s
 		w.Header().Set("Retry-After", "2")
 		problem(w, http.StatusServiceUnavailable, "unavailable", "tokens cannot be checked now; retry later")
 		return p, "", false
-	case err != nil || !strings.EqualFold(scheme, "Bearer"):
+	case err != nil || !strings.EqualFold(scheme, "Bearer") || len(r.Header.Values("Authorization")) > 1:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
 		problem(w, http.StatusUnauthorized, "unauthorized", "send one header Authorization: Bearer <token>")
 		return p, "", false
@@ -110,7 +115,10 @@ func (a *api) listRegistrations(w http.ResponseWriter, r *http.Request) {
 }
 
 func queryOf(r *http.Request, t string) (q store.Query, complaint string) {
-	v := r.URL.Query()
+	v, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return q, "the query cannot be read; write it as name=value&name=value, percent-encoded"
+	}
 	q = store.Query{Where: store.Fields{"tenant": t}, Order: "-acceptedAt", After: v.Get("after"), Limit: 50}
 	if s := v.Get("status"); s != "" {
 		if !slices.Contains(events.Statuses, events.Status(s)) {

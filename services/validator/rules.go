@@ -6,9 +6,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/biter777/countries"
+	"golang.org/x/net/idna"
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/tenant"
@@ -94,11 +96,17 @@ func email(field, value string) []events.Violation {
 	switch {
 	case len(value) > 255 || len(local) > 64:
 		return violation(events.CodeTooLong, field)
-	case !ok, local == "", !validDomain(domain), strings.ContainsAny(value, " \t\r\n<>,;:\\\"()[]"), strings.Contains(local, "@"),
+	case !ok, local == "", !validDomain(domain), strings.ContainsFunc(value, invisible), strings.ContainsAny(value, " \t\r\n<>,;:\\\"()[]"), strings.Contains(local, "@"),
 		strings.HasPrefix(local, "."), strings.HasSuffix(local, "."), strings.Contains(local, ".."):
 		return violation(events.CodeFormat, field)
 	}
 	return nil
+}
+
+// invisible reports runes that a reader does not see: control, format and space characters would
+// let two addresses look like one.
+func invisible(r rune) bool {
+	return unicode.IsControl(r) || unicode.IsSpace(r) || unicode.Is(unicode.Cf, r)
 }
 
 func cutLast(s string, sep byte) (before, after string, ok bool) {
@@ -109,7 +117,12 @@ func cutLast(s string, sep byte) (before, after string, ok bool) {
 	return s[:i], s[i+1:], true
 }
 
+// validDomain reports a domain that mail can be sent to: the rules of a look-up (RFC 5891 §5),
+// as the sender of the mail applies them.
 func validDomain(d string) bool {
+	if _, err := idna.Lookup.ToASCII(d); err != nil {
+		return false
+	}
 	labels := strings.Split(d, ".")
 	if len(d) > 253 || len(labels) < 2 {
 		return false
