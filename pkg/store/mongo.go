@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -34,14 +36,15 @@ type mongoStore struct {
 	schemas map[string]Schema
 }
 
-// mongoDocument is a document as MongoDB holds it. The body is text, so that it comes back as
-// it was and people can read it.
+// mongoDocument is a document as MongoDB holds it. The body is text: it comes back byte for
+// byte, which embedded BSON would not (numbers, spaces, keys told twice), and people can read
+// it. Only fields are ever searched.
 type mongoDocument struct {
-	ID      string         `bson:"_id"`
-	Version int64          `bson:"v"`
-	Token   bson.ObjectID  `bson:"t"` // of the write that made this version
-	Fields  map[string]any `bson:"f"`
-	Body    string         `bson:"b"`
+	ID      string        `bson:"_id"`
+	Version int64         `bson:"v"`
+	Token   bson.ObjectID `bson:"t"` // of the write that made this version
+	Fields  Fields        `bson:"f"`
+	Body    string        `bson:"b"`
 }
 
 func (d mongoDocument) document() Document {
@@ -49,27 +52,30 @@ func (d mongoDocument) document() Document {
 }
 
 func openMongo(url, service string, tracer trace.TracerProvider) (Backend, error) {
-	majority := writeconcern.Majority()
-	journal := true
-	majority.Journal = &journal
-	client, err := mongo.Connect(options.Client().ApplyURI(url).
-		SetAppName("usher-" + service).SetTimeout(mongoTimeout).SetServerSelectionTimeout(mongoSelection).
-		SetWriteConcern(majority).SetReadConcern(readconcern.Majority()).SetRetryWrites(true).SetMonitor(monitor(tracer)))
+	client, err := mongo.Connect(mongoOptions(url, service).SetMonitor(monitor(tracer)))
 	if err != nil {
 		return nil, errors.New("STORE_URL: not a MongoDB connection string; give mongodb://HOST/DATABASE")
 	}
 	return &mongoStore{client: client, database: client.Database(databaseOf(url)), service: service, schemas: map[string]Schema{}}, nil
 }
 
+// mongoOptions overrules what a URL says of durability, of reading from secondaries and of
+// retries: the port promises it.
+func mongoOptions(url, service string) *options.ClientOptions {
+	majority := writeconcern.Majority()
+	journal := true
+	majority.Journal = &journal
+	return options.Client().ApplyURI(url).SetAppName("usher-" + service).
+		SetTimeout(mongoTimeout).SetServerSelectionTimeout(mongoSelection).SetRetryWrites(true).
+		SetWriteConcern(majority).SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary())
+}
+
 // databaseOf returns the database that a connection string names.
 func databaseOf(url string) string {
 	_, rest, _ := strings.Cut(url, "://")
-	_, path, _ := strings.Cut(rest, "/")
-	name, _, _ := strings.Cut(path, "?")
-	if name == "" {
-		return mongoDatabase
-	}
-	return name
+	rest, _, _ = strings.Cut(rest, "?")
+	_, name, _ := strings.Cut(rest, "/")
+	return cmp.Or(name, mongoDatabase)
 }
 
 func (s *mongoStore) Ping(ctx context.Context) error { return plain(s.client.Ping(ctx, nil)) }
@@ -80,14 +86,23 @@ func (s *mongoStore) Close() error {
 	return plain(s.client.Disconnect(ctx))
 }
 
+// notPrimary are the codes of a server that hands over or shuts down ("not writable primary" and
+// "node is recovering" errors, MongoDB's Server Discovery and Monitoring specification).
+var notPrimary = []int{91, 189, 10058, 10107, 11600, 11602, 13435, 13436}
+
 // plain makes an error fit for logs: what a server says of a write quotes its values.
 func plain(err error) error {
+	if err == nil {
+		return nil
+	}
+	away := mongo.IsNetworkError(err) || mongo.IsTimeout(err)
 	var said mongo.ServerError
-	switch {
-	case mongo.IsNetworkError(err), mongo.IsTimeout(err):
+	if errors.As(err, &said) && !mongo.IsNetworkError(err) {
+		away = away || slices.ContainsFunc(notPrimary, said.HasErrorCode)
+		err = fmt.Errorf("MongoDB error codes %v", said.ErrorCodes())
+	}
+	if away {
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)
-	case errors.As(err, &said):
-		return fmt.Errorf("MongoDB error codes %v", said.ErrorCodes())
 	}
 	return err
 }
@@ -103,18 +118,30 @@ func (s *mongoStore) Ensure(ctx context.Context, schemas ...Schema) error {
 		if err := sc.check(); err != nil {
 			return err
 		}
-		// Where processes start together, one may fail at what another has just made.
-		err := s.create(ctx, sc)
-		for try := 1; err != nil && try < 10 && ctx.Err() == nil && s.Verify(ctx, sc) != nil; try++ {
-			time.Sleep(time.Duration(try) * 50 * time.Millisecond)
-			err = s.create(ctx, sc)
-		}
-		if err != nil && s.Verify(ctx, sc) != nil {
+		if err := s.complete(ctx, sc); err != nil {
 			return err
 		}
-		s.know(sc)
 	}
 	return nil
+}
+
+// complete makes what a collection lacks. Where processes start together, one may fail at what
+// another has just made.
+func (s *mongoStore) complete(ctx context.Context, sc Schema) error {
+	for try := 1; ; try++ {
+		err := s.create(ctx, sc)
+		if err == nil || try == 10 || errors.Is(err, ErrUnreachable) {
+			return cmp.Or(err, s.Verify(ctx, sc))
+		}
+		if s.Verify(ctx, sc) == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Duration(try) * 50 * time.Millisecond):
+		}
+	}
 }
 
 func (s *mongoStore) create(ctx context.Context, sc Schema) error {
@@ -170,45 +197,79 @@ func (s *mongoStore) Verify(ctx context.Context, schemas ...Schema) error {
 		return fmt.Errorf("list collections: %w", plain(err))
 	}
 	var problems []error
-	lacks := func(sc Schema, what string) {
-		problems = append(problems, fmt.Errorf("collection %s lacks its %s; run `usher topology apply`", sc.Collection, what))
-	}
 	for _, sc := range schemas {
 		if err := sc.check(); err != nil {
 			return err
 		}
 		s.know(sc)
-		if !slices.Contains(collections, s.collection(sc).Name()) {
-			lacks(sc, "collection "+s.collection(sc).Name())
+		if name := s.collection(sc).Name(); !slices.Contains(collections, name) {
+			problems = append(problems, fmt.Errorf("collection %s lacks its MongoDB collection %s; run `usher topology apply`", sc.Collection, name))
 			continue
 		}
 		have, err := s.indexes(ctx, sc)
 		if err != nil {
 			return err
 		}
-		for _, fields := range sc.Unique {
-			if !slices.Contains(have, indexName("u", fields)) {
-				lacks(sc, "index "+indexName("u", fields))
-			}
-		}
-		for _, fields := range sc.Index {
-			if !slices.Contains(have, indexName("i", fields)) {
-				lacks(sc, "index "+indexName("i", fields))
-			}
-		}
+		problems = append(problems, sc.missing(have)...)
 	}
 	return errors.Join(problems...)
 }
 
-func (s *mongoStore) indexes(ctx context.Context, sc Schema) (names []string, err error) {
-	specifications, err := s.collection(sc).Indexes().ListSpecifications(ctx)
+// missing names the indexes that a collection lacks, or has under their names but of another
+// kind: one that is not unique would let two accounts in.
+func (sc Schema) missing(have map[string]mongoIndex) (problems []error) {
+	for kind, sets := range map[string][][]string{"u": sc.Unique, "i": sc.Index} {
+		for _, fields := range sets {
+			name := indexName(kind, fields)
+			index, ok := have[name]
+			switch {
+			case !ok:
+				problems = append(problems, fmt.Errorf("collection %s lacks its index %s; run `usher topology apply`", sc.Collection, name))
+			case !index.serves(fields, kind == "u"):
+				problems = append(problems, fmt.Errorf("collection %s has an index %s that is not the one it needs; drop it and run `usher topology apply`", sc.Collection, name))
+			}
+		}
+	}
+	return problems
+}
+
+// mongoIndex is an index as the server describes it.
+type mongoIndex struct {
+	Name    string `bson:"name"`
+	Key     bson.D `bson:"key"`
+	Unique  bool   `bson:"unique"`
+	Partial bson.M `bson:"partialFilterExpression"`
+}
+
+// serves reports whether the index is over these fields, and, to be unique, over every document
+// that has them all.
+func (x mongoIndex) serves(fields []string, unique bool) bool {
+	var names []string
+	for _, k := range x.Key {
+		names = append(names, strings.TrimPrefix(k.Key, "f."))
+	}
+	for name := range x.Partial {
+		if !slices.Contains(fields, strings.TrimPrefix(name, "f.")) {
+			return false
+		}
+	}
+	return slices.Equal(names, fields) && x.Unique == unique && (unique || len(x.Partial) == 0)
+}
+
+func (s *mongoStore) indexes(ctx context.Context, sc Schema) (map[string]mongoIndex, error) {
+	var described []mongoIndex
+	cursor, err := s.collection(sc).Indexes().List(ctx)
+	if err == nil {
+		err = cursor.All(ctx, &described)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list indexes of %s: %w", sc.Collection, plain(err))
 	}
-	for _, i := range specifications {
-		names = append(names, i.Name)
+	have := make(map[string]mongoIndex, len(described))
+	for _, x := range described {
+		have[x.Name] = x
 	}
-	return names, nil
+	return have, nil
 }
 
 func (s *mongoStore) know(sc Schema) {

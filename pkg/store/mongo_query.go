@@ -15,18 +15,29 @@ func (s *mongoStore) Get(ctx context.Context, collection string, ids ...string) 
 	if err != nil {
 		return nil, err
 	}
-	stored, err := s.read(ctx, sc, ids)
+	stored, err := s.read(ctx, sc, ids, whole)
+	if err != nil {
+		return nil, err
+	}
 	found := make(map[string]Document, len(stored))
 	for id, d := range stored {
 		found[id] = d.document()
 	}
-	return found, err
+	return found, nil
 }
 
-func (s *mongoStore) read(ctx context.Context, sc Schema, ids []string) (map[string]mongoDocument, error) {
+// What is read of a document.
+var (
+	whole       = bson.D{}
+	versionOnly = bson.D{{Key: "v", Value: 1}, {Key: "t", Value: 1}}
+)
+
+func (s *mongoStore) read(ctx context.Context, sc Schema, ids []string, parts bson.D) (map[string]mongoDocument, error) {
 	found := make(map[string]mongoDocument, len(ids))
 	for chunk := range slices.Chunk(ids, getMax) {
-		documents, err := s.find(ctx, sc, bson.D{{Key: "_id", Value: bson.M{"$in": chunk}}}, options.Find())
+		// One batch: the default of 101 documents would need a second request.
+		one := options.Find().SetProjection(parts).SetBatchSize(int32(len(chunk) + 1))
+		documents, err := s.find(ctx, sc, bson.D{{Key: "_id", Value: bson.M{"$in": chunk}}}, one)
 		if err != nil {
 			return nil, err
 		}
@@ -61,7 +72,7 @@ func (s *mongoStore) Find(ctx context.Context, collection string, q Query) (page
 		return nil, "", err
 	}
 	filter := append(conditions(q.Where, q.Range), q.mongoBeyond(after)...)
-	stored, err := s.find(ctx, sc, filter, options.Find().SetSort(q.mongoOrder()).SetLimit(int64(q.Limit)+1))
+	stored, err := s.find(ctx, sc, filter, options.Find().SetSort(q.mongoOrder()).SetLimit(int64(q.Limit)+1).SetBatchSize(int32(q.Limit)+1))
 	if err != nil {
 		return nil, "", err
 	}

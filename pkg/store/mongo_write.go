@@ -10,9 +10,15 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// Write sends all ops as one unordered bulk. The server tells which of them failed, but not
-// which of the guarded updates matched nothing: each write leaves its own token in the
-// document, and where some matched nothing the documents are read back.
+// Bounds of one bulk. The driver must not split its commands (at 48 MB or 100,000 ops): of a
+// split one it reports only the last write-concern error, and may report none.
+const (
+	bulkOps   = 1000
+	bulkBytes = 16 << 20
+)
+
+// Write sends the ops in unordered bulks, one after the other. An id occurs once in a bulk, so
+// that ops on one document take effect in their order.
 func (s *mongoStore) Write(ctx context.Context, collection string, ops []Op) []error {
 	results := make([]error, len(ops))
 	sc, err := s.schema(collection)
@@ -21,28 +27,16 @@ func (s *mongoStore) Write(ctx context.Context, collection string, ops []Op) []e
 	}
 	w := &mongoBulk{store: s, schema: sc, ops: ops, results: results}
 	for i, op := range ops {
-		if results[i] = sc.checkOp(op); results[i] == nil {
-			w.add(i, op)
+		if results[i] = sc.checkOp(op); results[i] != nil {
+			continue
 		}
+		if !w.fits(op) {
+			w.send(ctx)
+			w = &mongoBulk{store: s, schema: sc, ops: ops, results: results}
+		}
+		w.add(i, op)
 	}
-	if len(w.models) == 0 {
-		return results
-	}
-	done, err := s.collection(sc).BulkWrite(ctx, w.models, options.BulkWrite().SetOrdered(false))
-	var failed mongo.BulkWriteException
-	switch {
-	case err == nil:
-	case !errors.As(err, &failed) || failed.WriteConcernError != nil || len(failed.WriteErrors) == 0:
-		// Without the majority's word nothing is confirmed.
-		w.settle(fmt.Errorf("write %s: %w", collection, plain(err)))
-		return results
-	}
-	for _, f := range failed.WriteErrors {
-		w.refused(ctx, f)
-	}
-	if done != nil && done.MatchedCount < int64(w.updates) {
-		w.readBack(ctx)
-	}
+	w.send(ctx)
 	return results
 }
 
@@ -63,63 +57,86 @@ type mongoBulk struct {
 	models  []mongo.WriteModel
 	of      []int // the op of each model
 	tokens  []bson.ObjectID
+	ids     map[string]bool
+	bytes   int
 	updates int
 }
 
+func (w *mongoBulk) fits(op Op) bool {
+	return !w.ids[op.Document.ID] && len(w.models) < bulkOps && w.bytes+len(op.Document.Body) <= bulkBytes
+}
+
 func (w *mongoBulk) add(i int, op Op) {
-	d, token := op.Document, bson.NewObjectID()
-	fields := map[string]any{}
-	for name, value := range d.Fields {
-		fields[name] = value
+	d := op.Document
+	next := mongoDocument{ID: d.ID, Version: 1, Token: bson.NewObjectID(), Fields: d.Fields, Body: string(d.Body)}
+	if next.Fields == nil {
+		next.Fields = Fields{}
 	}
 	var model mongo.WriteModel
 	switch op.Kind {
 	case Insert:
-		model = mongo.NewInsertOneModel().SetDocument(mongoDocument{ID: d.ID, Version: 1, Token: token, Fields: fields, Body: string(d.Body)})
+		model = mongo.NewInsertOneModel().SetDocument(next)
 	case Update:
 		w.updates++
-		next := mongoDocument{ID: d.ID, Version: d.Version + 1, Token: token, Fields: fields, Body: string(d.Body)}
+		next.Version = d.Version + 1
 		model = mongo.NewReplaceOneModel().SetFilter(bson.D{{Key: "_id", Value: d.ID}, {Key: "v", Value: d.Version}}).SetReplacement(next)
 	case Delete:
 		model = mongo.NewDeleteOneModel().SetFilter(bson.D{{Key: "_id", Value: d.ID}})
 	}
-	w.models, w.of, w.tokens = append(w.models, model), append(w.of, i), append(w.tokens, token)
+	if w.ids == nil {
+		w.ids = map[string]bool{}
+	}
+	w.ids[d.ID] = true
+	w.bytes += len(d.Body)
+	w.models, w.of, w.tokens = append(w.models, model), append(w.of, i), append(w.tokens, next.Token)
 }
 
-// settle gives every op that was sent the same result.
-func (w *mongoBulk) settle(err error) {
-	for _, i := range w.of {
-		w.results[i] = err
+func (w *mongoBulk) send(ctx context.Context) {
+	if len(w.models) == 0 {
+		return
+	}
+	done, err := w.store.collection(w.schema).BulkWrite(ctx, w.models, options.BulkWrite().SetOrdered(false))
+	var failed mongo.BulkWriteException
+	if err != nil && (!errors.As(err, &failed) || failed.WriteConcernError != nil || len(failed.WriteErrors) == 0) {
+		// Without the majority's word nothing is confirmed.
+		for _, i := range w.of {
+			w.results[i] = fmt.Errorf("write %s: %w", w.schema.Collection, plain(err))
+		}
+		return
+	}
+	w.refused(ctx, failed.WriteErrors)
+	if done.MatchedCount < int64(w.updates) {
+		w.unmatched(ctx, int(done.MatchedCount))
 	}
 }
 
 const duplicateKey = 11000 // MongoDB error DuplicateKey
 
-// refused judges an op that the server refused. What it says of a duplicate is not relied on:
-// the documents tell.
-func (w *mongoBulk) refused(ctx context.Context, f mongo.BulkWriteError) {
-	if f.Index < 0 || f.Index >= len(w.of) {
-		w.settle(errors.New("write: MongoDB reported an error of an unknown op"))
-		return
-	}
-	i := w.of[f.Index]
-	op := w.ops[i]
-	if f.Code != duplicateKey {
-		w.results[i] = fmt.Errorf("write %s: MongoDB error code %d", w.schema.Collection, f.Code)
-		return
-	}
-	if op.Kind == Insert {
-		found, err := w.store.Get(ctx, w.schema.Collection, op.Document.ID)
-		if err != nil {
-			w.results[i] = err
-			return
-		}
-		if _, exists := found[op.Document.ID]; exists {
-			w.results[i] = ErrExists
-			return
+// refused judges the ops that the server refused. What it says of a duplicate is not relied
+// on: the documents tell.
+func (w *mongoBulk) refused(ctx context.Context, failures []mongo.BulkWriteError) {
+	var ids []string
+	for _, f := range failures {
+		if op := w.ops[w.of[f.Index]]; op.Kind == Insert && f.Code == duplicateKey {
+			ids = append(ids, op.Document.ID)
 		}
 	}
-	w.results[i] = w.duplicate(ctx, op.Document)
+	existing, err := w.store.read(ctx, w.schema, ids, versionOnly)
+	for _, f := range failures {
+		op := w.ops[w.of[f.Index]]
+		_, exists := existing[op.Document.ID]
+		result := &w.results[w.of[f.Index]]
+		switch {
+		case f.Code != duplicateKey:
+			*result = fmt.Errorf("write %s: MongoDB error code %d", w.schema.Collection, f.Code)
+		case op.Kind == Insert && err != nil:
+			*result = err
+		case op.Kind == Insert && exists:
+			*result = ErrExists
+		default:
+			*result = w.duplicate(ctx, op.Document)
+		}
+	}
 }
 
 // duplicate finds the unique fields that kept a document out.
@@ -145,35 +162,37 @@ func (w *mongoBulk) duplicate(ctx context.Context, d Document) error {
 	return fmt.Errorf("write %s: refused because of a document that is gone", w.schema.Collection)
 }
 
-// readBack finds out which updates matched nothing.
-func (w *mongoBulk) readBack(ctx context.Context) {
+// unmatched finds out which updates matched nothing. The server tells only how many did match.
+// Each left its token in the document: where as many tokens are there as updates matched, the
+// others matched nothing. Tokens are fewer only where another writer was there since.
+func (w *mongoBulk) unmatched(ctx context.Context, matched int) {
+	var models []int
 	var ids []string
-	for _, i := range w.of {
-		if w.ops[i].Kind == Update && w.results[i] == nil {
-			ids = append(ids, w.ops[i].Document.ID)
-		}
-	}
-	found, err := w.store.read(ctx, w.schema, ids)
 	for m, i := range w.of {
-		if op := w.ops[i]; op.Kind == Update && w.results[i] == nil {
-			w.results[i] = err
-			if err == nil {
-				w.results[i] = judge(op.Document, w.tokens[m], found)
-			}
+		if w.ops[i].Kind == Update && w.results[i] == nil {
+			models, ids = append(models, m), append(ids, w.ops[i].Document.ID)
 		}
 	}
-}
-
-// judge tells from the stored document whether an update took effect.
-func judge(d Document, token bson.ObjectID, found map[string]mongoDocument) error {
-	stored, exists := found[d.ID]
-	switch {
-	case !exists:
-		return ErrNotFound
-	case stored.Token == token:
-		return nil
-	case stored.Version <= d.Version+1:
-		return ErrConflict
+	found, err := w.store.read(ctx, w.schema, ids, versionOnly)
+	there := 0
+	for n, m := range models {
+		if found[ids[n]].Token == w.tokens[m] {
+			there++
+		}
 	}
-	return errors.New("the document was changed again: whether this update took effect is unknown")
+	for n, m := range models {
+		stored, exists := found[ids[n]]
+		result := &w.results[w.of[m]]
+		switch {
+		case err != nil:
+			*result = err
+		case stored.Token == w.tokens[m]:
+		case there < matched:
+			*result = fmt.Errorf("write %s: changed again since, whether this update took effect is unknown", w.schema.Collection)
+		case exists:
+			*result = ErrConflict
+		default:
+			*result = ErrNotFound
+		}
+	}
 }

@@ -1,16 +1,25 @@
 package store_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	traceapi "go.opentelemetry.io/otel/trace"
 
 	"github.com/usherhq/usher/pkg/store"
 	"github.com/usherhq/usher/pkg/store/storetest"
@@ -24,6 +33,7 @@ const (
 	loseReply          // the server does it, the client never hears of it
 	failConcern        // the server does it, but says that no majority has it
 	notPrimary         // the server is told nothing, the client that it asks the wrong one
+	refuse             // the server is told nothing, the client that a value is a duplicate
 	cutBeforehand      // the connection breaks before the server is told
 )
 
@@ -34,10 +44,12 @@ type proxy struct {
 	upstream string
 	listener net.Listener
 
-	mu    sync.Mutex
-	fates map[string][]fate // of the next commands of a name
-	conns map[net.Conn]bool
-	down  bool
+	mu        sync.Mutex
+	fates     map[string][]fate // of the next commands of a name
+	meanwhile map[string]func() // what happens between the next execution of a command and its reply
+	heard     map[string]bson.Raw
+	conns     map[net.Conn]bool
+	down      bool
 }
 
 // startProxy returns the proxy and the URL of an empty database behind it.
@@ -49,7 +61,7 @@ func startProxy(t *testing.T) (*proxy, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{t: t, upstream: host, listener: l, fates: map[string][]fate{}, conns: map[net.Conn]bool{}}
+	p := &proxy{t: t, upstream: host, listener: l, fates: map[string][]fate{}, meanwhile: map[string]func(){}, heard: map[string]bson.Raw{}, conns: map[net.Conn]bool{}}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -71,15 +83,33 @@ func (p *proxy) next(command string, fates ...fate) {
 	p.fates[command] = fates
 }
 
-func (p *proxy) fateOf(command string) fate {
+// while runs f once, when the server has done the next command of a name and before the client
+// hears of it.
+func (p *proxy) while(command string, f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.fates[command]) == 0 {
-		return pass
+	p.meanwhile[command] = f
+}
+
+// last returns the command of a name that came last, without its documents.
+func (p *proxy) last(command string) bson.Raw {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.heard[command]
+}
+
+// judge notes a command and decides what becomes of it.
+func (p *proxy) judge(m message) (f fate, meanwhile func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	name, body := m.command()
+	p.heard[name] = body
+	if fates := p.fates[name]; len(fates) > 0 {
+		f, p.fates[name] = fates[0], fates[1:]
 	}
-	f := p.fates[command][0]
-	p.fates[command] = p.fates[command][1:]
-	return f
+	meanwhile = p.meanwhile[name]
+	delete(p.meanwhile, name)
+	return f, meanwhile
 }
 
 // cut breaks all connections; while down, new ones break too.
@@ -109,31 +139,9 @@ func (p *proxy) serve(client net.Conn) {
 		if err != nil {
 			return
 		}
-		fate := p.fateOf(request.command())
-		if fate == cutBeforehand {
+		reply, err := p.exchange(request, server)
+		if err != nil {
 			return
-		}
-		var reply message
-		if fate == notPrimary {
-			reply = request.reply(bson.D{{Key: "ok", Value: 0.0}, {Key: "code", Value: int32(10107)}, {Key: "codeName", Value: "NotWritablePrimary"}, {Key: "errmsg", Value: "not primary"}})
-		} else {
-			if _, err := server.Write(request); err != nil {
-				return
-			}
-			if reply, err = readMessage(server); err != nil {
-				return
-			}
-		}
-		if fate == loseReply {
-			return
-		}
-		if fate == failConcern {
-			var said bson.D
-			if err := bson.Unmarshal(reply[21:], &said); err != nil {
-				p.t.Error(err)
-				return
-			}
-			reply = request.reply(append(said, bson.E{Key: "writeConcernError", Value: bson.D{{Key: "code", Value: int32(64)}, {Key: "errmsg", Value: "waiting for replication timed out"}}}))
 		}
 		if _, err := client.Write(reply); err != nil {
 			return
@@ -141,29 +149,85 @@ func (p *proxy) serve(client net.Conn) {
 	}
 }
 
+// exchange lets a request have its fate. An error breaks the connection.
+func (p *proxy) exchange(request message, server net.Conn) (message, error) {
+	fate, meanwhile := p.judge(request)
+	switch fate {
+	case cutBeforehand:
+		return nil, net.ErrClosed
+	case notPrimary:
+		return request.failure(10107, "NotWritablePrimary", "not primary", "RetryableWriteError"), nil
+	case refuse:
+		return request.failure(11000, "DuplicateKey", `E11000 duplicate key error, dup key: { f.u_email: "`+secret+`" }`), nil
+	}
+	if _, err := server.Write(request); err != nil {
+		return nil, err
+	}
+	reply, err := readMessage(server)
+	if err != nil {
+		return nil, err
+	}
+	if meanwhile != nil {
+		meanwhile()
+	}
+	switch fate {
+	case loseReply:
+		return nil, net.ErrClosed
+	case failConcern:
+		var said bson.D
+		if err := bson.Unmarshal(reply[21:], &said); err != nil {
+			p.t.Error(err)
+			return nil, err
+		}
+		return request.reply(append(said, bson.E{Key: "writeConcernError", Value: bson.D{{Key: "code", Value: int32(64)}, {Key: "errmsg", Value: "waiting for replication timed out"}}})), nil
+	}
+	return reply, nil
+}
+
 // message is one message: 16 bytes of header, 4 of flags, then sections, of which the first is
 // a byte 0 and the command (MongoDB wire protocol, OP_MSG).
 type message []byte
+
+const (
+	messageMin = 16
+	messageMax = 48_000_000 // maxMessageSizeBytes
+)
 
 func readMessage(r io.Reader) (message, error) {
 	head := make([]byte, 4)
 	if _, err := io.ReadFull(r, head); err != nil {
 		return nil, err
 	}
-	m := make(message, binary.LittleEndian.Uint32(head))
+	size := binary.LittleEndian.Uint32(head)
+	if size < messageMin || size > messageMax {
+		return nil, fmt.Errorf("a message of %d bytes", size)
+	}
+	m := make(message, size)
 	copy(m, head)
 	_, err := io.ReadFull(r, m[4:])
 	return m, err
 }
 
-// command is the name of the first element of the command's document.
-func (m message) command() string {
-	const opMsg = 2013
-	if len(m) < 27 || binary.LittleEndian.Uint32(m[12:]) != opMsg {
-		return ""
+// command returns the command's document and the name of its first element, "" if it has none.
+func (m message) command() (name string, body bson.Raw) {
+	const opMsg, section = 2013, 21
+	if len(m) < section+5 || binary.LittleEndian.Uint32(m[12:]) != opMsg || m[section-1] != 0 {
+		return "", nil
 	}
-	name, _, _ := strings.Cut(string(m[26:]), "\x00")
-	return name
+	size := int(binary.LittleEndian.Uint32(m[section:]))
+	if size < 5 || size > len(m)-section {
+		return "", nil
+	}
+	body = bson.Raw(m[section : section+size])
+	first, err := body.IndexErr(0)
+	if err != nil {
+		return "", nil
+	}
+	return first.Key(), body
+}
+
+func (m message) failure(code int32, name, text string, labels ...string) message {
+	return m.reply(bson.D{{Key: "ok", Value: 0.0}, {Key: "code", Value: code}, {Key: "codeName", Value: name}, {Key: "errmsg", Value: text}, {Key: "errorLabels", Value: labels}})
 }
 
 func (m message) reply(body bson.D) message {
@@ -184,18 +248,29 @@ type note struct {
 
 func notes(t *testing.T, url string) *store.Docs[note] {
 	t.Helper()
-	b, err := store.Open(t.Context(), url, "test", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	if err := b.Ensure(t.Context(), storetest.Schema); err != nil {
-		t.Fatal(err)
-	}
-	return store.NewDocs(b, storetest.Schema, func(n note) store.Fields { return store.Fields{"tenant": "t", "u_email": n.Text} })
+	return store.NewDocs(preparedMongo(t, url), storetest.Schema, func(n note) store.Fields { return store.Fields{"tenant": "t", "u_email": n.Text} })
+}
+
+func FuzzMongoMessage(f *testing.F) {
+	f.Add(append([]byte(message(make([]byte, messageMin)).failure(1, "name", "text")), 0))
+	f.Add([]byte{255, 255, 255, 255, 0})
+	f.Add([]byte{26, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xdd, 7, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 127, 0})
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		m, err := readMessage(bytes.NewReader(raw))
+		if err != nil {
+			return
+		}
+		if !bytes.HasPrefix(raw, m) {
+			t.Error("the message is not what was sent")
+		}
+		if name, body := m.command(); name != "" && body.Lookup(name).IsZero() {
+			t.Errorf("command %q is not in its document", name)
+		}
+	})
 }
 
 func TestMongoDBConfirmsNothingItIsNotSureOf(t *testing.T) {
+	mongoServer(t)
 	for name, test := range map[string]struct {
 		command string
 		fate    fate
@@ -271,15 +346,209 @@ func TestMongoDBWorksAgainByItselfAfterItWasAway(t *testing.T) {
 	}
 }
 
+// The servers of these tests ignore what is asked of a replica set: the wire shows that it is.
+func TestMongoDBIsAskedForAMajorityWhateverTheURLSays(t *testing.T) {
+	p, url := startProxy(t)
+	docs := notes(t, url+"?w=1&journal=false&readConcernLevel=local")
+	if err := docs.Insert(t.Context(), "a", note{"one"}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := docs.Get(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	} else if _, err := docs.Update(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if err := docs.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := docs.Count(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, write := range []string{"insert", "update", "delete"} {
+		concern := p.last(write).Lookup("writeConcern")
+		w, _ := concern.Document().Lookup("w").StringValueOK()
+		if j, _ := concern.Document().Lookup("j").BooleanOK(); w != "majority" || !j {
+			t.Errorf("%s is written with %v", write, concern)
+		}
+	}
+	for _, read := range []string{"find", "aggregate"} {
+		if level, _ := p.last(read).Lookup("readConcern", "level").StringValueOK(); level != "majority" {
+			t.Errorf("%s reads what is %q", read, level)
+		}
+	}
+}
+
+func TestMongoDBConfirmsNoOpOfABatchThatNoMajorityHas(t *testing.T) {
+	p, url := startProxy(t)
+	b := preparedMongo(t, url)
+	insert := func(ids ...string) []error {
+		var ops []store.Op
+		for _, id := range ids {
+			ops = append(ops, store.Op{Kind: store.Insert, Document: body(id, 0)})
+		}
+		return b.Write(t.Context(), storetest.Schema.Collection, ops)
+	}
+	if err := insert("taken")[0]; err != nil {
+		t.Fatal(err)
+	}
+	p.next("insert", failConcern)
+	for i, err := range insert("taken", "free") {
+		if err == nil || errors.Is(err, store.ErrExists) {
+			t.Errorf("op %d was answered %v", i, err)
+		}
+	}
+	for i, err := range insert("taken", "free") {
+		if !errors.Is(err, store.ErrExists) {
+			t.Errorf("op %d, written again, was answered %v", i, err)
+		}
+	}
+}
+
+func TestMongoDBConfirmsNothingOfALargeBatchWhosePartNoMajorityHas(t *testing.T) {
+	p, url := startProxy(t)
+	b := preparedMongo(t, url)
+	large := []byte(`{"text":"` + strings.Repeat("x", store.MaxBody-64) + `"}`)
+	ops := make([]store.Op, 8) // 64 MB, more than fits into one message
+	for i := range ops {
+		ops[i] = store.Op{Kind: store.Insert, Document: store.Document{ID: fmt.Sprint(i), Body: large}}
+	}
+	taken := body(fmt.Sprint(len(ops)-1), 0)
+	if err := b.Write(t.Context(), storetest.Schema.Collection, []store.Op{{Kind: store.Insert, Document: taken}})[0]; err != nil {
+		t.Fatal(err)
+	}
+	p.next("insert", failConcern)
+	errs := b.Write(t.Context(), storetest.Schema.Collection, ops)
+	if errs[0] == nil {
+		t.Errorf("what no majority has was confirmed: %v", errs)
+	}
+	if !errors.Is(errs[len(ops)-1], store.ErrExists) {
+		t.Errorf("the id that is taken: %v", errs[len(ops)-1])
+	}
+}
+
+func TestMongoDBDoesNotCallAnUpdateFailedThatAnotherWriterOverwrote(t *testing.T) {
+	mongoServer(t)
+	for name, overwrite := range map[string]func(t *testing.T, c *mongo.Collection){
+		"updated": func(t *testing.T, c *mongo.Collection) {
+			change := bson.M{"$set": bson.M{"v": int64(3), "t": bson.NewObjectID()}}
+			if r, err := c.UpdateOne(t.Context(), bson.M{"_id": "new", "v": 2}, change); err != nil || r.MatchedCount != 1 {
+				t.Error(r, err)
+			}
+		},
+		"deleted": func(t *testing.T, c *mongo.Collection) {
+			if r, err := c.DeleteOne(t.Context(), bson.M{"_id": "new", "v": 2}); err != nil || r.DeletedCount != 1 {
+				t.Error(r, err)
+			}
+		},
+		"deleted and inserted again": func(t *testing.T, c *mongo.Collection) {
+			again := bson.M{"v": int64(1), "t": bson.NewObjectID()}
+			if r, err := c.ReplaceOne(t.Context(), bson.M{"_id": "new", "v": 2}, again); err != nil || r.MatchedCount != 1 {
+				t.Error(r, err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, url := startProxy(t)
+			b, other := preparedMongo(t, url), direct(t, url)
+			if err := b.Write(t.Context(), storetest.Schema.Collection, []store.Op{{Kind: store.Insert, Document: body("new", 0)}})[0]; err != nil {
+				t.Fatal(err)
+			}
+			p.while("update", func() { overwrite(t, other) })
+			errs := b.Write(t.Context(), storetest.Schema.Collection, []store.Op{
+				{Kind: store.Update, Document: body("new", 1)}, {Kind: store.Update, Document: body("absent", 1)},
+			})
+			if errs[0] == nil || errors.Is(errs[0], store.ErrConflict) || errors.Is(errs[0], store.ErrNotFound) {
+				t.Errorf("an update that took effect and was %s was told as %v", name, errs[0])
+			}
+			if errs[1] == nil {
+				t.Error("an update of nothing was confirmed")
+			}
+		})
+	}
+}
+
+const secret = "secret@example.com"
+
+// recorded returns a provider of tracers and the spans that ended.
+func recorded() (*trace.TracerProvider, *tracetest.SpanRecorder) {
+	recorder := tracetest.NewSpanRecorder()
+	return trace.NewTracerProvider(trace.WithSpanProcessor(recorder)), recorder
+}
+
+func TestMongoDBCommandsAreSpansWithoutContent(t *testing.T) {
+	p, url := startProxy(t)
+	preparedMongo(t, url)
+	provider, recorder := recorded()
+	b, err := store.Open(t.Context(), url, "test", provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Verify(t.Context(), storetest.Schema); err != nil {
+		t.Fatal(err)
+	}
+	ctx, caller := provider.Tracer("test").Start(t.Context(), "caller")
+	docs := store.NewDocs(b, storetest.Schema, func(n note) store.Fields { return store.Fields{"tenant": "t", "u_email": n.Text} })
+	begun := len(recorder.Ended())
+	op := []store.Op{{Kind: store.Insert, Document: store.Document{ID: secret, Fields: store.Fields{"status": secret}, Body: []byte(`{"text":"` + secret + `"}`)}}}
+	if err := b.Write(ctx, storetest.Schema.Collection, op)[0]; err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := docs.Find(ctx, store.Query{Where: store.Fields{"status": secret}, Limit: 1}); err != nil {
+		t.Fatal(err)
+	}
+	p.next("insert", refuse)
+	if err := b.Write(ctx, storetest.Schema.Collection, op)[0]; err == nil || strings.Contains(err.Error(), secret) {
+		t.Errorf("a refused command is told as %v", err)
+	}
+	if err := b.Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range recorder.Ended()[begun:] {
+		names = append(names, s.Name())
+		if s.Parent().SpanID() != caller.SpanContext().SpanID() {
+			t.Errorf("%s is not under the caller's span", s.Name())
+		}
+		attributes := attribute.NewSet(s.Attributes()...)
+		if system, _ := attributes.Value("db.system.name"); system.AsString() != "mongodb" || s.SpanKind() != traceapi.SpanKindClient {
+			t.Errorf("%s is of kind %v, of system %q", s.Name(), s.SpanKind(), system.AsString())
+		}
+		operation, _ := attributes.Value("db.operation.name")
+		collection, has := attributes.Value("db.collection.name")
+		if want := strings.TrimSpace(operation.AsString() + " " + collection.AsString()); want != s.Name() || has != strings.Contains(s.Name(), " ") {
+			t.Errorf("%q has attributes %v", s.Name(), s.Attributes())
+		}
+		if strings.Contains(fmt.Sprint(s.Name(), s.Attributes(), s.Events(), s.Status()), secret) {
+			t.Errorf("%s tells content: %v %v", s.Name(), s.Attributes(), s.Status())
+		}
+	}
+	if want := []string{"insert test_people", "find test_people", "insert test_people", "ping"}; !slices.Equal(names, want) {
+		t.Errorf("spans %q, want %q", names, want)
+	}
+	if failed := recorder.Ended()[begun+2].Status(); failed.Code != codes.Error {
+		t.Errorf("the span of a refused command has status %v", failed)
+	}
+}
+
+func TestMongoDBThatHandsOverIsCalledUnreachable(t *testing.T) {
+	p, url := startProxy(t)
+	docs := notes(t, url)
+	p.next("insert", notPrimary)
+	if err := docs.Insert(t.Context(), "a", note{"one"}); err != nil && !errors.Is(err, store.ErrUnreachable) {
+		t.Errorf("it is told as %v", err)
+	}
+}
+
 func TestMongoDBErrorsQuoteNoValues(t *testing.T) {
 	_, url := startProxy(t)
 	docs := notes(t, url)
-	if err := docs.Insert(t.Context(), "a", note{"secret@example.com"}); err != nil {
+	if err := docs.Insert(t.Context(), "a", note{secret}); err != nil {
 		t.Fatal(err)
 	}
-	err := docs.Insert(t.Context(), "b", note{"secret@example.com"})
+	err := docs.Insert(t.Context(), "b", note{secret})
 	var duplicate *store.DuplicateError
-	if !errors.As(err, &duplicate) || strings.Contains(err.Error(), "secret") {
+	if !errors.As(err, &duplicate) || strings.Contains(err.Error(), secret) {
 		t.Errorf("a duplicate is told as %v", err)
 	}
 	b, err := store.Open(t.Context(), "mongodb://user:hunter2@127.0.0.1:1/x", "test", nil)
