@@ -167,6 +167,10 @@ func decodeStored(m *jetstream.RawStreamMsg) (events.Record, bool) {
 	return r, true
 }
 
+// noMessageFound is JSNoMessageFoundErr. Other answers that are a 404 to HTTP, such as that there
+// is no stream, say nothing of the message.
+const noMessageFound = 10037
+
 type leaderAnswer struct {
 	Error *struct {
 		Code    int `json:"code"`
@@ -197,7 +201,7 @@ func leaderGet(ctx context.Context, nc *nats.Conn, stream string, request map[st
 	if err := json.Unmarshal(reply.Data, &a); err != nil {
 		return nil, fmt.Errorf("read from the leader of %s: answer is not JSON", stream)
 	}
-	if a.Error != nil && a.Error.Code == 404 {
+	if a.Error != nil && a.Error.ErrCode == noMessageFound {
 		return nil, ErrAbsent
 	}
 	if a.Error != nil {

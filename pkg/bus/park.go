@@ -13,7 +13,8 @@ import (
 const (
 	sweepEvery = time.Second
 	sweepBatch = 64
-	lease      = 30 * time.Second // how long one sweeper has a due message to itself
+	aside      = 30 * time.Second // until a message that fails for long is tried again
+	lease      = 90 * time.Second // how long one sweeper has a due message to itself: longer than any handler takes
 )
 
 // ParkedSchema is the collection of messages that wait longer than seconds.
@@ -92,8 +93,8 @@ func (s *stage) sweepOnce(ctx context.Context) error {
 	return nil
 }
 
-// resume takes one due message under a lease, handles it and forgets it. Where that fails the
-// lease runs out and the message is due again.
+// resume takes one due message under a lease, handles it and forgets it. Where that fails it is
+// due again; where the process ends, when the lease runs out.
 func (s *stage) resume(ctx context.Context, p store.Stored[parked]) error {
 	p.Value.DueAt = time.Now().Add(lease).UnixMilli()
 	p.Value.Attempt++
@@ -124,7 +125,9 @@ func (s *stage) resume(ctx context.Context, p store.Stored[parked]) error {
 	}
 	if err != nil {
 		if err = s.settle(ctx, d, replay, err); err != nil {
-			return err
+			leased.Value.DueAt = time.Now().Add(aside).UnixMilli()
+			_, again := s.parked.Update(ctx, leased)
+			return errors.Join(err, again)
 		}
 	}
 	return s.parked.Delete(ctx, leased.ID)

@@ -137,7 +137,7 @@ func (s *stage) process(w *message.Message) error {
 		return nil
 	}
 	if err = s.settle(ctx, d, replay, err); err != nil && d.attempt > patience && s.parked != nil {
-		if parked := s.park(ctx, d, time.Now().Add(lease)); parked == nil {
+		if parked := s.park(ctx, d, time.Now().Add(aside)); parked == nil {
 			s.log.WarnContext(ctx, "message put aside, it will be tried again", "subject", d.subject, "attempt", d.attempt, "error", err)
 			return nil
 		}

@@ -206,7 +206,7 @@ func (v *Vault) read(ctx context.Context, p position) ([]byte, error) {
 	if err := json.Unmarshal(reply.Data, &answer); err != nil {
 		return nil, errors.New("read vault entry: answer is not JSON")
 	}
-	if answer.Error != nil && answer.Error.Code == 404 {
+	if answer.Error != nil && answer.Error.ErrCode == noMessageFound {
 		return nil, ErrMissing
 	}
 	if answer.Error != nil {
@@ -214,6 +214,10 @@ func (v *Vault) read(ctx context.Context, p position) ([]byte, error) {
 	}
 	return p.of(answer.Message.Subject, answer.Message.Data)
 }
+
+// noMessageFound is JSNoMessageFoundErr. Other answers that are a 404 to HTTP, such as that there
+// is no stream, say nothing of the entry.
+const noMessageFound = 10037
 
 // of returns the data of the entry if it is that of the position's subject.
 func (p position) of(subject string, data []byte) ([]byte, error) {
@@ -240,7 +244,6 @@ func (v *Vault) Delete(ctx context.Context, sequence uint64) error {
 	if err := json.Unmarshal(reply.Data, &answer); err != nil {
 		return errors.New("delete vault entry: answer is not JSON")
 	}
-	const noMessageFound = 10037 // JSNoMessageFoundErr; 10043 is a sequence that is not there
 	if e := answer.Error; e != nil && e.Code != 404 && e.ErrCode != noMessageFound && e.ErrCode != 10043 && e.ErrCode != 10057 {
 		return fmt.Errorf("delete vault entry: error %d", e.ErrCode)
 	}

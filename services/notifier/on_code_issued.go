@@ -21,6 +21,7 @@ func (s *service) onCodeIssued(ctx context.Context, in bus.In[events.CodeIssued]
 	l := letter{
 		Tenant: in.Subject.Tenant, Registration: in.Subject.Registration, Cause: "code" + strconv.Itoa(in.Data.K),
 		Epoch: in.Data.Epoch, Validity: in.Data.ValiditySeconds, State: pending, Recipient: first.Value.Recipient,
+		Vault: first.Value.Vault, // the first mail may have been refused
 	}
 	stored, _, err := s.mails.InsertOrGet(ctx, l.id(), l)
 	if err != nil {
