@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -176,10 +177,11 @@ func letsOneWin(t *testing.T, b store.Backend) {
 		for i := range writers {
 			wg.Go(func() {
 				err := insert(b, d(i))
-				for try := 0; try < 5 && outcomeUnknown(err); try++ { // as every caller has to
+				for try := 0; try < 8 && outcomeUnknown(err); try++ { // as every caller has to, not all at once
 					mu.Lock()
 					unknown++
 					mu.Unlock()
+					time.Sleep(rand.N(3 * time.Second))
 					err = insert(b, d(i))
 				}
 				mu.Lock()
