@@ -24,12 +24,8 @@ import (
 func mongoServer(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv("USHER_TEST_MONGODB")
-	switch {
-	case server != "":
-	case os.Getenv("CI") == "true":
-		t.Fatal("NOT RUN: MongoDB conformance: set USHER_TEST_MONGODB, see deployments/mongodb/test-server.sh")
-	default:
-		t.Skip("NOT RUN: MongoDB conformance: set USHER_TEST_MONGODB, see deployments/mongodb/test-server.sh")
+	if server == "" {
+		t.Skip("NOT RUN: MongoDB conformance. USHER_TEST_MONGODB names no server; `make mongodb` provides one, and fails where it cannot")
 	}
 	return server
 }
