@@ -22,6 +22,7 @@ type Record struct {
 	// Set on records read from the stream.
 	Sequence uint64
 	Stored   time.Time // the stream's clock
+	Data     []byte    // Event as the stream has it, with what a newer minor version added
 }
 
 // Major is the version of every event type in this package. A change that old readers cannot
@@ -84,7 +85,7 @@ func Decode(subject string, header map[string][]string, data []byte) (Record, er
 	if err != nil {
 		return Record{}, err
 	}
-	r := Record{Subject: s, TraceParent: h["traceparent"], TraceState: h["tracestate"]}
+	r := Record{Subject: s, TraceParent: h["traceparent"], TraceState: h["tracestate"], Data: data}
 	eventType, err := checkEnvelope(h, subject)
 	if err != nil {
 		return Record{}, err

@@ -3,11 +3,18 @@ package events
 import (
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 )
 
-// decoders maps every wire name to its type.
-var decoders = func() map[string]func([]byte) (Event, error) {
-	m := map[string]func([]byte) (Event, error){}
+// codec is a type of event: how its data are decoded, and an event of it without any.
+type codec struct {
+	decode func([]byte) (Event, error)
+	blank  Event
+}
+
+// codecs maps every wire name to its type.
+var codecs = func() map[string]codec {
+	m := map[string]codec{}
 	register[Requested](m)
 	register[Validated](m)
 	register[Rejected](m)
@@ -24,34 +31,53 @@ var decoders = func() map[string]func([]byte) (Event, error) {
 	register[ResendRequested](m)
 	register[CodeIssued](m)
 	register[ResendRefused](m)
+	register[ReminderDue](m)
+	register[NoticeDue](m)
 	register[Failed](m)
 	register[Expired](m)
 	register[ErasureRequested](m)
 	register[Erased](m)
+	register[ListActivated](m)
+	register[PersonAccessed](m)
+	register[RecordAccessed](m)
+	register[ResendOrdered](m)
+	register[WebhookChanged](m)
+	register[Checkpoint](m)
+	register[CustomersScreened](m)
+	register[CaseOpened](m)
+	register[CaseDecided](m)
+	register[CaseClosed](m)
 	return m
 }()
 
-func register[E Event](m map[string]func([]byte) (Event, error)) {
+func register[E Event](m map[string]codec) {
 	var zero E
-	m[zero.Type()] = func(data []byte) (Event, error) {
+	m[zero.Type()] = codec{blank: zero, decode: func(data []byte) (Event, error) {
 		var e E
 		if err := json.Unmarshal(data, &e); err != nil {
 			return nil, err
 		}
 		return e, nil
-	}
+	}}
 }
 
-// Known reports whether this version can decode events of a type.
-func Known(eventType string) bool { return decoders[eventType] != nil }
+// Blank returns an event of a type without its data; ok is false where this version cannot
+// decode the type.
+func Blank(eventType string) (e Event, ok bool) {
+	c, ok := codecs[eventType]
+	return c.blank, ok
+}
 
 // DecodeData decodes the data of an event of a type. Its error wraps ErrGarbage or ErrNewer.
 func DecodeData(eventType string, data []byte) (Event, error) {
-	decode, known := decoders[eventType]
+	c, known := codecs[eventType]
 	if !known {
 		return nil, fmt.Errorf("%w: unknown event type", ErrNewer)
 	}
-	e, err := decode(data)
+	if !utf8.Valid(data) {
+		return nil, fmt.Errorf("%w: data is not UTF-8", ErrGarbage)
+	}
+	e, err := c.decode(data)
 	if err != nil {
 		// The cause is left out: encoding/json quotes the data.
 		return nil, fmt.Errorf("%w: data is not a JSON %s", ErrGarbage, eventType)

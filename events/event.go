@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Event is one fact about a registration. No event carries a person: neither name, address,
+// Event is one fact about a registration, or about a tenant. No event carries a person: neither name, address,
 // contact, birth date nor national id, nor a hash of one.
 type Event interface {
 	// Type is the constant wire name (ce-type). It never follows a Go name.
@@ -29,17 +29,18 @@ type Carried struct {
 	Dialect  string `json:"dialect,omitempty"` // variant of the channel, e.g. a second path of a vendor
 }
 
-// Subject is where an event stands: reg.<tenant>.<registration>.<step>.<n>. It is also the
-// event's id (ce-id), so a fact can be stored only once.
+// Subject is where an event stands: reg.<tenant>.<registration>.<step>.<n>, or, without a
+// registration, tenant.<tenant>.<kind>.<n>. It is also the event's id (ce-id), so a fact can be
+// stored only once.
 type Subject struct {
 	Tenant       string
-	Registration string
+	Registration string // empty: a fact about the tenant
 	Step         Step
 	N            string
 }
 
-// ErrSubject is returned for a subject that is not a registration's.
-var ErrSubject = errors.New("not a registration subject")
+// ErrSubject is returned for a subject that is neither a registration's nor a tenant's.
+var ErrSubject = errors.New("not a subject of an event")
 
 // ValidToken reports whether s can stand as a tenant, a registration or an n in a subject: 1 to
 // 64 of A–Z, a–z, 0–9, _ and -.
@@ -60,24 +61,34 @@ func SubjectOf(tenant, registration string, e Event) Subject {
 }
 
 func (s Subject) String() string {
+	if s.Registration == "" {
+		return "tenant." + s.Tenant + "." + string(s.Step) + "." + s.N
+	}
 	return "reg." + s.Tenant + "." + s.Registration + "." + string(s.Step) + "." + s.N
 }
 
 // Template is the subject without its ids: the low-cardinality name for spans and metrics.
 func (s Subject) Template() string {
+	if s.Registration == "" {
+		return "tenant.{tenant}." + string(s.Step) + ".{n}"
+	}
 	return "reg.{tenant}.{registration}." + string(s.Step) + ".{n}"
 }
 
 // ParseSubject is the inverse of String. Its error wraps ErrSubject.
 func ParseSubject(subject string) (Subject, error) {
 	t := strings.Split(subject, ".")
-	if len(t) != 5 || t[0] != "reg" {
-		return Subject{}, fmt.Errorf("%w: want reg.<tenant>.<registration>.<step>.<n>", ErrSubject)
+	ofTenant := len(t) == 4 && t[0] == "tenant"
+	if !ofTenant && (len(t) != 5 || t[0] != "reg") {
+		return Subject{}, fmt.Errorf("%w: want reg.<tenant>.<registration>.<step>.<n> or tenant.<tenant>.<kind>.<n>", ErrSubject)
 	}
 	for _, part := range t[1:] {
 		if !ValidToken(part) {
 			return Subject{}, fmt.Errorf("%w: a token is not of A-Z a-z 0-9 _ -, 1 to 64 long", ErrSubject)
 		}
+	}
+	if ofTenant {
+		return Subject{Tenant: t[1], Step: Step(t[2]), N: t[3]}, nil
 	}
 	return Subject{t[1], t[2], Step(t[3]), t[4]}, nil
 }

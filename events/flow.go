@@ -20,6 +20,7 @@ const (
 	StepActivated  Step = "activated"
 	StepResend     Step = "resend"
 	StepCode       Step = "code"
+	StepNotice     Step = "notice"
 	StepFailed     Step = "failed"
 	StepExpired    Step = "expired"
 	StepErasure    Step = "erasure"
@@ -60,26 +61,30 @@ type Reaction struct {
 // Flow is the pipeline. Consumers, permissions, AsyncAPI and documentation derive from it.
 var Flow = []Row{
 	{StepRequested, []Event{Requested{}}, []Service{Gateway}, []Reaction{{Validator, 256}}},
-	{StepValidation, []Event{Validated{}, Rejected{}}, []Service{Validator}, []Reaction{{Risk, 256}, {Gateway, 256}}},
-	{StepRisk, []Event{Categorized{}, ReviewRequired{}, ScreeningWait{}, Rejected{}}, []Service{Risk}, []Reaction{{Accounts, 256}, {Gateway, 256}}},
-	{StepReview, []Event{ReviewDecided{}}, []Service{Ledger, Risk}, nil},
-	{StepAccount, []Event{AccountCreated{}, Rejected{}}, []Service{Accounts}, []Reaction{{Notifier, 256}, {Gateway, 256}}},
-	{StepMail, []Event{ActivationSent{}, ActivationFailed{}}, []Service{Notifier}, []Reaction{{Gateway, 256}, {Accounts, 256}}},
+	{StepValidation, []Event{Validated{}, Rejected{}}, []Service{Validator}, []Reaction{{Risk, 256}}},
+	{StepRisk, []Event{Categorized{}, ReviewRequired{}, ScreeningWait{}, Rejected{}}, []Service{Risk}, []Reaction{{Accounts, 256}}},
+	{StepReview, []Event{ReviewDecided{}}, []Service{Ledger, Risk}, []Reaction{{Risk, 64}}},
+	{StepAccount, []Event{AccountCreated{}, Rejected{}}, []Service{Accounts}, []Reaction{{Notifier, 256}, {Risk, 256}}},
+	{StepMail, []Event{ActivationSent{}, ActivationFailed{}}, []Service{Notifier}, nil},
 	{StepActivation, []Event{ActivationRequested{}}, []Service{Gateway}, []Reaction{{Accounts, 64}}},
 	{StepActivated, []Event{AccountActivated{}, ActivationRefused{}}, []Service{Accounts}, []Reaction{{Notifier, 64}}},
 	{StepResend, []Event{ResendRequested{}}, []Service{Gateway, Ledger}, []Reaction{{Accounts, 64}}},
-	{StepCode, []Event{CodeIssued{}, ResendRefused{}}, []Service{Accounts}, []Reaction{{Notifier, 64}}},
+	{StepCode, []Event{CodeIssued{}, ResendRefused{}, ReminderDue{}}, []Service{Accounts}, []Reaction{{Notifier, 64}}},
+	{StepNotice, []Event{NoticeDue{}}, []Service{Accounts}, []Reaction{{Notifier, 64}}},
 	{StepFailed, []Event{Failed{}}, Services, nil},
-	{StepExpired, []Event{Expired{}}, []Service{Accounts}, nil},
-	{StepErasure, []Event{ErasureRequested{}}, []Service{Gateway, Ledger}, nil},
-	{StepErased, []Event{Erased{}}, Services, nil},
+	{StepExpired, []Event{Expired{}}, []Service{Accounts},
+		[]Reaction{{Gateway, 64}, {Validator, 64}, {Risk, 64}, {Accounts, 64}, {Notifier, 64}}},
+	{StepErasure, []Event{ErasureRequested{}}, []Service{Gateway, Ledger},
+		[]Reaction{{Gateway, 64}, {Validator, 64}, {Risk, 64}, {Accounts, 64}, {Notifier, 64}}},
+	{StepErased, []Event{Erased{}}, Services, []Reaction{{Gateway, 64}}},
 }
 
-// RowOf returns the row of a step; ok is false for an unknown step.
+// RowOf returns the row of a step or of a kind of tenant's facts; ok is false for an unknown one.
 func RowOf(step Step) (row Row, ok bool) {
-	i := slices.IndexFunc(Flow, func(r Row) bool { return r.Step == step })
-	if i < 0 {
-		return Row{}, false
+	for _, table := range [][]Row{Flow, TenantFacts} {
+		if i := slices.IndexFunc(table, func(r Row) bool { return r.Step == step }); i >= 0 {
+			return table[i], true
+		}
 	}
-	return Flow[i], true
+	return Row{}, false
 }

@@ -55,6 +55,8 @@ type State struct {
 	AcceptedAt time.Time
 	Trace      string // trace id of the request, or empty
 	Stages     []StageTime
+	// PasswordRequired: the account waits for its activation, with which a password has to come.
+	PasswordRequired bool
 }
 
 // StageTime is one event of the history: when it was stored and how long after the receipt.
@@ -69,28 +71,62 @@ var erasers = Services
 
 // Fold derives the state of one registration from its history. It is the only derivation:
 // independent of the order and of repetitions of its records (the stream's sequence decides).
-// Precedence: ERASED, then ACTIVATED, REJECTED, EXPIRED, then the latest stage. Activations,
-// resends, codes and reviews never change the status. FAILED yields to any later stage.
+// Precedence: ERASED, once every service has answered the erasure, or one has met what it erased
+// where the stream has forgotten the erasure itself; then ACTIVATED, REJECTED, EXPIRED, then the
+// latest stage. An expired registration is EXPIRED for good, though its person is erased like any
+// other: ERASED says that somebody asked for it. Activations, resends, codes, notices and reviews never change the status. FAILED
+// yields to any later stage.
 func Fold(history []Record) State {
 	records := slices.Clone(history)
 	slices.SortFunc(records, func(a, b Record) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	records = slices.CompactFunc(records, func(a, b Record) bool { return a.Sequence == b.Sequence })
 
 	var s State
-	erased := map[Service]bool{}
+	var e erasure
 	for _, r := range records {
 		s.meet(r)
-		if e, ok := r.Event.(Erased); ok {
-			erased[e.Service] = true
-		}
+		e.meet(r.Event)
 	}
 	if len(records) > 0 && len(s.Stages) > 0 {
 		s.measure(records)
 	}
-	if len(erased) == len(erasers) {
+	if e.done(s.Outcome) {
 		s.Status, s.Outcome = StatusErased, OutcomeErased
 	}
+	s.PasswordRequired = s.PasswordRequired && s.Outcome == ""
 	return s
+}
+
+// erasure is how far a person is erased.
+type erasure struct {
+	requested, again bool
+	answered         []Service
+}
+
+func (e *erasure) meet(event Event) {
+	switch event := event.(type) {
+	case ErasureRequested:
+		e.requested = true
+	case Erased:
+		switch {
+		case !event.Answers():
+			e.again = true
+		case event.K == AfterErasure && !slices.Contains(e.answered, event.Service):
+			e.answered = append(e.answered, event.Service)
+		}
+	}
+}
+
+func (e *erasure) done(end Outcome) bool {
+	return len(e.answered) == len(erasers) || e.again && !e.requested && end != OutcomeExpired
+}
+
+// Awaits returns the services whose answer of that K a history lacks, AfterErasure or AfterExpiry, in
+// the order of the pipeline; all of them where there was no such event to answer.
+func Awaits(history []Record, k string) []Service {
+	return slices.DeleteFunc(slices.Clone(erasers), func(s Service) bool {
+		return slices.ContainsFunc(history, func(r Record) bool { return r.Event == Erased{s, k} })
+	})
 }
 
 func (s *State) meet(r Record) {
@@ -105,19 +141,27 @@ func (s *State) meet(r Record) {
 		s.Category, s.Assessment = &e.Category, &e.Assessment
 		s.stage(StatusCategorized)
 	case ReviewRequired:
-		s.Assessment = &e.Assessment
+		s.Assessment, s.Carried.Vault = &e.Assessment, e.Vault // put back into the vault
 		s.stage(StatusInReview)
 	case ScreeningWait:
 		s.stage(StatusScreeningWait)
 	case AccountCreated:
+		s.PasswordRequired = e.PasswordRequired
 		s.stage(StatusAccountCreated)
 	case ActivationSent:
-		s.stage(StatusActivationSent)
+		if !isNotice(e.Cause) {
+			s.stage(StatusActivationSent)
+		}
 	case ActivationFailed:
-		s.stage(StatusActivationFailed, e.Code)
+		if !isNotice(e.Cause) {
+			s.stage(StatusActivationFailed, e.Code)
+		}
 	case Failed:
 		s.stage(StatusFailed, e.Code)
 	case Rejected:
+		if e.Assessment != nil {
+			s.Assessment = e.Assessment
+		}
 		s.end(StatusRejected, OutcomeRejected, codesOf(e.Violations))
 	case AccountActivated:
 		s.end(StatusActivated, OutcomeActivated, nil)

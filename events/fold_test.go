@@ -3,6 +3,7 @@ package events
 import (
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -18,7 +19,7 @@ func history(list ...Event) []Record {
 }
 
 var (
-	requested = Requested{carried}
+	requested = Requested{Carried: carried}
 	validated = Validated{Carried: carried}
 	risked    = Categorized{Carried: carried, Assessment: assessment, Category: Category{ID: "LOW"}}
 	account   = AccountCreated{Carried: carried}
@@ -28,8 +29,9 @@ var (
 
 func TestFold(t *testing.T) {
 	erased := []Event{requested, refused}
+	expired := []Event{requested, account, mailed, Expired{}}
 	for _, s := range Services {
-		erased = append(erased, Erased{s, "0"})
+		erased, expired = append(erased, ErasedBy(s)), append(expired, ForgottenBy(s))
 	}
 	for name, test := range map[string]struct {
 		events  []Event
@@ -45,18 +47,25 @@ func TestFold(t *testing.T) {
 		"waiting for the lists":                          {[]Event{requested, validated, ScreeningWait{}}, StatusScreeningWait, ""},
 		"created":                                        {[]Event{requested, validated, risked, account}, StatusAccountCreated, ""},
 		"mailed":                                         {[]Event{requested, validated, risked, account, mailed}, StatusActivationSent, ""},
-		"a wrong code does not change the status":        {[]Event{requested, account, mailed, ActivationRequested{RequestID: "r"}, ActivationRefused{"r", WrongCode}}, StatusActivationSent, ""},
+		"a wrong code does not change the status":        {[]Event{requested, account, mailed, ActivationRequested{RequestID: "r"}, ActivationRefused{RequestID: "r", Code: WrongCode}}, StatusActivationSent, ""},
 		"a resend does not change the status":            {[]Event{requested, account, mailed, ResendRequested{K: 1}, ResendRefused{1, ResendCooldown, 1}}, StatusActivationSent, ""},
+		"a notice is no stage":                           {[]Event{requested, account, ActivationFailed{Code: "SMTP_550"}, NoticeDue{"20260131", 9}, ActivationSent{Cause: "notice20260131"}}, StatusActivationFailed, ""},
 		"mail failed":                                    {[]Event{requested, account, ActivationFailed{Code: "SMTP_550"}}, StatusActivationFailed, ""},
-		"activated":                                      {[]Event{requested, account, mailed, AccountActivated{"r"}}, StatusActivated, OutcomeActivated},
-		"a late mail does not undo an activation":        {[]Event{requested, account, AccountActivated{"r"}, mailed}, StatusActivated, OutcomeActivated},
+		"activated":                                      {[]Event{requested, account, mailed, AccountActivated{RequestID: "r"}}, StatusActivated, OutcomeActivated},
+		"a late mail does not undo an activation":        {[]Event{requested, account, AccountActivated{RequestID: "r"}, mailed}, StatusActivated, OutcomeActivated},
 		"rejected":                                       {[]Event{requested, refused}, StatusRejected, OutcomeRejected},
 		"failed":                                         {[]Event{requested, Failed{Service: Risk, Code: "PANIC"}}, StatusFailed, ""},
 		"a failure yields to a later step":               {[]Event{requested, Failed{Service: Risk}, validated}, StatusValidated, ""},
 		"a failure does not undo a rejection":            {[]Event{requested, refused, Failed{Service: Gateway}}, StatusRejected, OutcomeRejected},
 		"expired":                                        {[]Event{requested, account, mailed, Expired{}}, StatusExpired, OutcomeExpired},
+		"expired, and the person is erased everywhere":   {expired, StatusExpired, OutcomeExpired},
+		"expired, and a late message met the tombstone":  {append(slices.Clone(expired), StillErased(Risk, 7)), StatusExpired, OutcomeExpired},
+		"expired, and its erasure is asked for":          {append(slices.Clone(expired), ErasureRequested{}), StatusExpired, OutcomeExpired},
+		"expired, then erased because somebody asked":    {append(slices.Clone(expired), erased[2:]...), StatusErased, OutcomeErased},
 		"erasing is not erased":                          {[]Event{requested, refused, Erased{Gateway, "0"}}, StatusRejected, OutcomeRejected},
 		"erased when every service has answered":         {erased, StatusErased, OutcomeErased},
+		"a stage that meets its tombstone answers for itself alone":             {[]Event{requested, ErasureRequested{}, ErasedBy(Risk), StillErased(Risk, 7)}, StatusReceived, ""},
+		"one that comes again after the stream forgot its erasure stays erased": {[]Event{requested, StillErased(Validator, 9)}, StatusErased, OutcomeErased},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := history(test.events...)
@@ -71,6 +80,23 @@ func TestFold(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAPasswordIsRequiredUntilTheRegistrationEnds(t *testing.T) {
+	open := AccountCreated{Carried: carried, PasswordRequired: true}
+	for name, test := range map[string]struct {
+		events []Event
+		want   bool
+	}{
+		"none was opened":        {[]Event{requested, open, mailed}, true},
+		"one was opened":         {[]Event{requested, account, mailed}, false},
+		"one came with the code": {[]Event{requested, open, mailed, AccountActivated{RequestID: "r"}}, false},
+		"the account has ended":  {[]Event{requested, open, mailed, Expired{}}, false},
+	} {
+		if got := Fold(history(test.events...)).PasswordRequired; got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 

@@ -5,6 +5,14 @@ import "strconv"
 // Requested: the gateway has stored a registration; its person is sealed in the vault.
 type Requested struct {
 	Carried
+	Audit *Audit `json:"audit,omitempty"`
+}
+
+// Audit is the name under which the vendor of a dialect logs a request.
+type Audit struct {
+	Event       string `json:"event"`
+	ChannelType string `json:"channelType"`
+	UserProduct string `json:"userProduct"`
 }
 
 func (Requested) Type() string { return "registration.requested" }
@@ -15,6 +23,8 @@ func (Requested) N() string    { return "1" }
 type Validated struct {
 	Carried
 	Versions Versions `json:"versions"`
+	// Disclosures are those of the tenant that the applicant accepted, in their versions.
+	Disclosures []Consent `json:"disclosures,omitempty"`
 }
 
 func (Validated) Type() string { return "registration.validated" }
@@ -26,7 +36,7 @@ type Versions struct {
 	Config  string `json:"config"`
 	Policy  string `json:"policy,omitempty"`
 	Catalog string `json:"catalog,omitempty"`
-	Lists   string `json:"lists,omitempty"`
+	Lists   string `json:"lists,omitempty"` // id=version of each, by id, with blanks between
 }
 
 // Rejected: a stage turned the registration down. It ends the registration.
@@ -36,17 +46,30 @@ type Rejected struct {
 	Violations []Violation `json:"violations"`
 	Versions   Versions    `json:"versions"`
 	Vault      uint64      `json:"vault"`
+	Assessment *Assessment `json:"assessment,omitempty"` // risk only: why
 }
 
 func (Rejected) Type() string { return "registration.rejected" }
 func (r Rejected) Step() Step { return r.At }
 func (r Rejected) N() string  { return strconv.Itoa(max(r.Case, 1)) }
 
-// Reason is one part of a risk score.
+// Releases names the vault entry that nobody needs after the event; 0 for none.
+func (r Rejected) Releases() uint64 { return r.Vault }
+
+// Reason is one part of an assessment: a rule that holds, or what screening says.
 type Reason struct {
-	Rule   string `json:"rule"`
-	Points int    `json:"points"`
-	Label  string `json:"label,omitempty"`
+	Rule    string `json:"rule"`
+	Points  int    `json:"points"`
+	Outcome string `json:"outcome,omitempty"` // refuse or review, whatever the score
+	Label   string `json:"label,omitempty"`
+	Failed  bool   `json:"failed,omitempty"` // the rule could not be evaluated, so that a person decides
+}
+
+// Hit is an entry of a list that the person may be. It says nothing of the person.
+type Hit struct {
+	List  string `json:"list"`
+	Entry string `json:"entry"` // the publisher's id
+	Score int    `json:"score"` // of 1000
 }
 
 // Parameter is one value of a category's feature.
@@ -72,12 +95,20 @@ type Category struct {
 
 // Assessment is what risk found. It is immutable; a later one has a higher case version.
 type Assessment struct {
-	Case     int      `json:"case"` // from 1
-	Score    int      `json:"score"`
-	Level    string   `json:"level"` // LOW, MEDIUM, HIGH
-	Reasons  []Reason `json:"reasons"`
-	Versions Versions `json:"versions"`
-	By       string   `json:"by"` // "policy" or the actor's subject
+	Case    int      `json:"case"` // from 1
+	Score   int      `json:"score"`
+	Level   string   `json:"level"` // LOW, MEDIUM, HIGH
+	Reasons []Reason `json:"reasons"`
+	// Facts are the values, as text, of the facts that the policy's rules name: those that tell nobody.
+	Facts    map[string]string `json:"facts,omitempty"`
+	Hits     []Hit             `json:"hits,omitempty"`     // the highest score first
+	MoreHits int               `json:"moreHits,omitempty"` // further ones
+	PEP      bool              `json:"pep,omitempty"`      // a hit is of a list of politically exposed persons
+	// PossibleDuplicateOf are registrations of the tenant that may be of the same person, at most 10,
+	// the earliest first. Nothing follows from it but what the policy's rules say.
+	PossibleDuplicateOf []string `json:"possibleDuplicateOf,omitempty"`
+	Versions            Versions `json:"versions"`
+	By                  string   `json:"by"` // "policy" or the actor's subject
 }
 
 // Categorized: risk has assigned a category.
@@ -99,6 +130,8 @@ type ReviewRequired struct {
 	Assessment
 	NextCase   int    `json:"nextCase"`
 	FirstActor string `json:"firstActor,omitempty"` // four eyes: who may not decide the next case
+	// MaxReviewSeconds is how long after this event a person may decide; then the policy does.
+	MaxReviewSeconds int64 `json:"maxReviewSeconds,omitempty"`
 }
 
 func (ReviewRequired) Type() string { return "registration.review_required" }
@@ -154,16 +187,21 @@ func (Failed) Type() string { return "registration.failed" }
 func (Failed) Step() Step   { return StepFailed }
 func (e Failed) N() string  { return string(e.Service) + "-" + strconv.Itoa(e.Replay) }
 
-// Expired: never activated within the tenant's time.
+// Expired: never activated within the tenant's time. The person is erased everywhere: every service
+// answers Erased, after which the registration still is EXPIRED.
 type Expired struct {
 	Reason string `json:"reason"`
+	Vault  uint64 `json:"vault,omitempty"` // the entry that the account was made of
 }
+
+// NotActivated is the reason of Expired.
+const NotActivated = "NOT_ACTIVATED"
 
 func (Expired) Type() string { return "registration.expired" }
 func (Expired) Step() Step   { return StepExpired }
 func (Expired) N() string    { return "1" }
 
-// ErasureRequested: the person is to be erased everywhere.
+// ErasureRequested: the person is to be erased everywhere. Every service answers Erased.
 type ErasureRequested struct {
 	Actor string `json:"actor"`
 }
@@ -175,8 +213,29 @@ func (ErasureRequested) N() string    { return "1" }
 // Erased: one service holds nothing of the person any more.
 type Erased struct {
 	Service Service `json:"service"`
-	K       string  `json:"k"` // "0", or the vault sequence of a late message
+	K       string  `json:"k"` // "0", "expired", or the vault sequence of a message that came after the erasure
 }
+
+// The K of an answer to ErasureRequested, and to Expired.
+const (
+	AfterErasure = "0"
+	AfterExpiry  = "expired"
+)
+
+// ErasedBy is the answer of a service to an erasure.
+func ErasedBy(s Service) Erased { return Erased{s, AfterErasure} }
+
+// ForgottenBy is the answer of a service to the end of a registration that nobody activated.
+func ForgottenBy(s Service) Erased { return Erased{s, AfterExpiry} }
+
+// StillErased is the answer of a service to a message, with that entry of the vault, of a
+// registration that it has erased.
+func StillErased(s Service, vault uint64) Erased {
+	return Erased{s, strconv.FormatUint(max(vault, 1), 10)}
+}
+
+// Answers reports whether e answers an erasure or an expiry, rather than a message that came after it.
+func (e Erased) Answers() bool { return e.K == AfterErasure || e.K == AfterExpiry }
 
 func (Erased) Type() string { return "registration.erased" }
 func (Erased) Step() Step   { return StepErased }

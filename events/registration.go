@@ -3,6 +3,9 @@ package events
 import (
 	"encoding/json"
 	"log/slog"
+	"net/netip"
+	"strings"
+	"unicode"
 )
 
 // Registration is what a customer told us, in one canonical form for all dialects. It is
@@ -92,6 +95,25 @@ type NationalID struct {
 	Value string `json:"value"`
 }
 
+// Canonical is the number for comparison and uniqueness, however it was written: its type and its
+// letters and digits, in upper case; "" where it has none.
+func (n NationalID) Canonical() string {
+	value := lettersAndDigits(n.Value)
+	if value == "" {
+		return ""
+	}
+	return lettersAndDigits(n.Type) + "|" + value
+}
+
+func lettersAndDigits(text string) string {
+	return strings.ToUpper(strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return -1
+	}, text))
+}
+
 // Consent is an accepted document in its version.
 type Consent struct {
 	ID      string `json:"id"`
@@ -101,6 +123,7 @@ type Consent struct {
 // CategoryClaim is the category the client asks for.
 type CategoryClaim struct {
 	ID       string         `json:"id"`
+	Place    string         `json:"place,omitempty"` // of the id in the request, for messages; no part of "the same content"
 	Name     string         `json:"name,omitempty"`
 	Features []FeatureClaim `json:"features,omitempty"`
 }
@@ -124,7 +147,11 @@ type PasswordFacts struct {
 	Special   bool `json:"special"`
 	Space     bool `json:"space"`
 	Common    bool `json:"common"`    // on the blocklist
-	Resembles bool `json:"resembles"` // contains a name, the mailbox or the user name
+	Resembles bool `json:"resembles"` // contains a name, the mailbox, the user name or a word of the tenant
+	// Caseless is a letter of a script without case; InUsername, that the password is part of
+	// the user name, upper and lower case alike.
+	Caseless   bool `json:"caseless,omitempty"`
+	InUsername bool `json:"inUsername,omitempty"`
 }
 
 // Client is what the request says of its sender.
@@ -135,7 +162,22 @@ type Client struct {
 	UserAgent     string `json:"userAgent,omitempty"`
 	Platform      string `json:"platform,omitempty"`
 	DeviceID      string `json:"deviceId,omitempty"`
-	RequestID     string `json:"requestId,omitempty"` // uuid, di_tid
+	RequestID     string `json:"requestId,omitempty"`  // uuid, di_tid
+	OfferingID    string `json:"offeringId,omitempty"` // of the third party's product
+}
+
+// Network is what the address is counted under: itself, or its /64 in IPv6, which is what one
+// customer has.
+func (c Client) Network() string {
+	ip, err := netip.ParseAddr(c.Address)
+	if err != nil || ip.Unmap().Is4() {
+		return c.Address
+	}
+	prefix, err := ip.Prefix(64)
+	if err != nil {
+		return c.Address
+	}
+	return prefix.String()
 }
 
 // LogValue keeps personal data out of logs.
