@@ -37,6 +37,9 @@ type Options struct {
 	// Setup makes streams, consumers and collections before the services start. Without it
 	// they are verified, and a difference is an error.
 	Setup bool
+	// AllowAnonymous honours auth: none also of tenants without allowAnonymous: for a developer's
+	// own machine.
+	AllowAnonymous bool
 	// Twice runs every handler twice for each message: a test of idempotence.
 	Twice bool
 	// Spans receives every span, besides the exporter; for tests.
@@ -50,26 +53,32 @@ type Env struct {
 	Getenv    func(string) string
 	Log       *slog.Logger
 	Telemetry *telemetry.Telemetry
-	Config    *tenant.Config
+	Config    *tenant.Live
 	Auth      *tenant.Authenticator
 	Keys      *keys.Ring
 	Store     store.Backend
 	Bus       *bus.Bus
 	Vault     *vault.Vault
 	Health    *Health
+	// Serve answers HTTP on an address until ctx ends.
+	Serve func(ctx context.Context, addr string, handler http.Handler) error
+	// AllowAnonymous is that of Options.
+	AllowAnonymous bool
 	// Ops answers /livez, /readyz and /metrics for the whole process.
 	Ops http.Handler
 }
 
 type process struct {
 	options   Options
-	config    *tenant.Config
+	config    *tenant.Live
+	reload    *reload
 	auth      *tenant.Authenticator
 	keys      *keys.Ring
 	health    *Health
 	gatherers prometheus.Gatherers
 	closers   []func() error
-	running   atomic.Bool // all services have been started
+	watches   []func(context.Context) // run until the process ends
+	running   atomic.Bool             // all services have been started
 }
 
 func (p *process) started() error {
@@ -81,13 +90,17 @@ func (p *process) started() error {
 
 func newProcess(ctx context.Context, o Options) (*process, error) {
 	p := &process{options: o, health: &Health{}}
-	var err error
-	if p.config, err = loadConfig(o.Getenv("USHER_CONFIG")); err != nil {
+	path := o.Getenv("USHER_CONFIG")
+	config, err := loadConfig(path)
+	if err != nil {
 		return nil, err
 	}
-	if p.auth, err = tenant.NewAuthenticator(p.config.Auth); err != nil {
+	if p.auth, err = tenant.NewAuthenticator(config.Auth); err != nil {
 		return nil, fmt.Errorf("set up authentication: %w", err)
 	}
+	p.config = tenant.NewLive(config)
+	p.reload = &reload{path: path, live: p.config, auth: p.auth}
+	p.health.Warn("configuration", p.reload.warning)
 	for token, principal := range o.Tokens {
 		p.auth.AddToken(token, principal)
 	}
@@ -129,6 +142,9 @@ func (p *process) env(ctx context.Context, s Service) (*Env, error) {
 	}
 	p.closers = append(p.closers, func() error { t.Shutdown(context.WithoutCancel(ctx)); return nil })
 	p.gatherers = append(p.gatherers, t.Gatherer)
+	if err := errors.Join(p.reload.observe(t.Meter), observeKeys(t.Meter, p.keys)); err != nil {
+		return nil, err
+	}
 
 	backend, err := store.Open(ctx, getenv("STORE_URL"), string(s.Name), t.Tracer)
 	if err != nil {
@@ -148,18 +164,26 @@ func (p *process) env(ctx context.Context, s Service) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.closers = append(p.closers, func() error { b.Close(); return nil })
 	if err := p.prepare(ctx, s, b, backend); err != nil {
 		return nil, err
 	}
 	p.health.Add(string(s.Name), b.Ready)
+	if len(s.Schemas) > 0 {
+		documents := &storeHealth{store: backend}
+		p.health.Add(string(s.Name), documents.ready)
+		p.watches = append(p.watches, documents.watch)
+	}
 	return &Env{
 		Getenv: getenv, Log: t.Logger, Telemetry: t, Config: p.config, Auth: p.auth, Keys: p.keys, Store: backend,
-		Bus: b, Vault: vault.New(b.JetStream(), p.keys), Health: p.health, Ops: p.ops(),
+		Bus: b, Vault: vault.New(b.JetStream(), p.keys), Health: p.health, Serve: Serve, Ops: p.ops(),
+		AllowAnonymous: p.options.AllowAnonymous,
 	}, nil
 }
 
-// Connect dials the broker that NATS_URL, NATS_CREDS and NATS_CA name. The caller closes it.
-func Connect(getenv func(string) string, name string, log *slog.Logger) (*nats.Conn, error) {
+// Connect dials the broker that NATS_URL, NATS_CREDS and NATS_CA name, as bus.Connect does unless
+// more options say otherwise. The caller closes it.
+func Connect(getenv func(string) string, name string, log *slog.Logger, more ...nats.Option) (*nats.Conn, error) {
 	url := getenv("NATS_URL")
 	if url == "" {
 		return nil, errors.New("NATS_URL is not set; give the broker's address, e.g. nats://127.0.0.1:4222")
@@ -171,14 +195,14 @@ func Connect(getenv func(string) string, name string, log *slog.Logger) (*nats.C
 	if ca := getenv("NATS_CA"); ca != "" {
 		options = append(options, nats.RootCAs(ca))
 	}
-	return bus.Connect(url, name, log, options...)
+	return bus.Connect(url, name, log, append(options, more...)...)
 }
 
 // prepare makes or verifies the topology and the collections. It waits for a store and a broker
 // that are not there yet.
 func (p *process) prepare(ctx context.Context, s Service, b *bus.Bus, backend store.Backend) error {
 	schemas := append([]store.Schema{bus.ParkedSchema}, s.Schemas...)
-	topology := Topology(p.config)
+	topology := Topology(p.config.Current())
 	broker := func() error { return topology.Verify(ctx, b.JetStream(), s.Name) }
 	documents := func() error { return backend.Verify(ctx, schemas...) }
 	if p.options.Setup {

@@ -8,8 +8,14 @@ import (
 
 // Health knows what of a process is not ready. Safe for concurrent use.
 type Health struct {
-	mu     sync.Mutex
-	checks []check
+	mu       sync.Mutex
+	checks   []check
+	warnings []warning
+}
+
+type warning struct {
+	name string
+	text func() string
 }
 
 type check struct {
@@ -24,7 +30,16 @@ func (h *Health) Add(name string, ready func() error) {
 	h.checks = append(h.checks, check{name, ready})
 }
 
-// ServeHTTP answers /readyz: 200, or 503 with a line for each part that is not ready.
+// Warn registers what /readyz tells besides: text returns what an operator should look at, or "".
+// It makes nothing unready.
+func (h *Health) Warn(name string, text func() string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.warnings = append(h.warnings, warning{name, text})
+}
+
+// ServeHTTP answers /readyz: 200, or 503 with a line for each part that is not ready; then a line
+// for each warning.
 func (h *Health) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -38,6 +53,11 @@ func (h *Health) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	}
 	if status == http.StatusOK {
 		lines = "ready\n"
+	}
+	for _, w := range h.warnings {
+		if text := w.text(); text != "" {
+			lines += fmt.Sprintf("warning: %s: %s\n", w.name, text)
+		}
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(lines))

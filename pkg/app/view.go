@@ -17,7 +17,9 @@ type RegistrationView struct {
 	Codes    []string         `json:"codes,omitempty"`
 	Category *events.Category `json:"category,omitempty"`
 	Stages   []StageView      `json:"stages"`
-	TraceID  string           `json:"traceId,omitempty"`
+	// PasswordRequired says that a password has to come with the code.
+	PasswordRequired bool   `json:"passwordRequired,omitempty"`
+	TraceID          string `json:"traceId,omitempty"`
 	// Risk is for compliance alone: it would tip off a person under suspicion.
 	Risk *events.Assessment `json:"risk,omitempty"`
 }
@@ -33,7 +35,7 @@ type StageView struct {
 func View(tenant, registration string, s events.State, withRisk bool) RegistrationView {
 	v := RegistrationView{
 		ID: registration, Tenant: tenant, Channel: s.Carried.Channel, Status: s.Status, Outcome: s.Outcome, Codes: s.Codes,
-		Category: s.Category, TraceID: s.Trace, Stages: make([]StageView, 0, len(s.Stages)),
+		Category: s.Category, PasswordRequired: s.PasswordRequired, TraceID: s.Trace, Stages: make([]StageView, 0, len(s.Stages)),
 	}
 	for _, stage := range s.Stages {
 		v.Stages = append(v.Stages, StageView{stage.Type, stage.At.UTC(), stage.Since.Milliseconds()})

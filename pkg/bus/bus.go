@@ -18,6 +18,7 @@ import (
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/store"
+	"github.com/usherhq/usher/pkg/vault"
 )
 
 // Config is what a bus needs; every field is required unless it says otherwise.
@@ -42,6 +43,7 @@ type Bus struct {
 	trace     tracer
 	metrics   *metrics
 	parked    *store.Docs[parked]
+	persons   *vault.Vault // only to delete from
 	twice     bool
 	panics    panicCounter
 }
@@ -58,7 +60,7 @@ func New(c Config) (*Bus, error) {
 	}
 	b := &Bus{
 		service: c.Service, nc: c.Conn, js: js, publisher: NewPublisher(js), log: c.Log,
-		trace: newTracer(c.Tracer, c.Service), metrics: m, twice: c.Twice, panics: panicCounter{seen: map[string]int{}},
+		persons: vault.New(js, nil), trace: newTracer(c.Tracer, c.Service), metrics: m, twice: c.Twice, panics: panicCounter{seen: map[string]int{}},
 	}
 	if c.Store != nil {
 		b.parked = store.NewDocs(c.Store, ParkedSchema, parked.fields)
@@ -68,6 +70,11 @@ func New(c Config) (*Bus, error) {
 
 // JetStream returns the bus's JetStream context.
 func (b *Bus) JetStream() jetstream.JetStream { return b.js }
+
+// Close ends what the bus runs in the background; the connection stays the caller's. Call it when
+// nothing publishes any more, and before the connection is closed: a first publish that meets
+// nats.go's closing of the connection would leave a goroutine behind.
+func (b *Bus) Close() { b.js.CleanupPublisher() }
 
 // Publish stores e as the one event of its subject and returns once it is stored. ErrExists
 // means that the subject has its event already; any other error leaves the outcome unknown,
@@ -111,8 +118,34 @@ func (b *Bus) History(ctx context.Context, tenant, registration string) ([]event
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	prefix := "reg." + tenant + "." + registration + "."
-	messages, err := jetstreamext.GetLastMsgsFor(ctx, b.js, Registrations, []string{prefix + ">"})
+	history, err := b.replicaHistory(ctx, "reg."+tenant+"."+registration+".>")
+	if err != nil || len(history) > 0 {
+		return history, err
+	}
+	first, err := b.StoredAt(ctx, events.Subject{Tenant: tenant, Registration: registration, Step: events.StepRequested, N: "1"})
+	if errors.Is(err, ErrAbsent) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []events.Record{first}, nil
+}
+
+// HistoryOf is History for an operator who does not know the tenant; a replica that lags may have
+// none yet.
+func (b *Bus) HistoryOf(ctx context.Context, registration string) ([]events.Record, error) {
+	if !events.ValidToken(registration) {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	return b.replicaHistory(ctx, "reg.*."+registration+".>")
+}
+
+// replicaHistory returns what any replica has under the subjects.
+func (b *Bus) replicaHistory(ctx context.Context, subjects string) ([]events.Record, error) {
+	messages, err := jetstreamext.GetLastMsgsFor(ctx, b.js, Registrations, []string{subjects})
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
@@ -128,17 +161,7 @@ func (b *Bus) History(ctx context.Context, tenant, registration string) ([]event
 			history = append(history, r)
 		}
 	}
-	if len(history) > 0 {
-		return history, nil
-	}
-	first, err := b.StoredAt(ctx, events.Subject{Tenant: tenant, Registration: registration, Step: events.StepRequested, N: "1"})
-	if errors.Is(err, ErrAbsent) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return []events.Record{first}, nil
+	return history, nil
 }
 
 // ErrAbsent is returned by StoredAt where the leader has no event.
@@ -147,7 +170,7 @@ var ErrAbsent = errors.New("no event stored there")
 // StoredAt reads the event of one subject from the stream's leader, so that it sees every
 // publish that was acknowledged before.
 func (b *Bus) StoredAt(ctx context.Context, s events.Subject) (events.Record, error) {
-	m, err := leaderGet(ctx, b.nc, Registrations, map[string]any{"last_by_subj": s.String()})
+	m, err := leaderGet(ctx, b.nc, streamOf(s), map[string]any{"last_by_subj": s.String()})
 	if err != nil {
 		return events.Record{}, err
 	}
@@ -156,6 +179,39 @@ func (b *Bus) StoredAt(ctx context.Context, s events.Subject) (events.Record, er
 		return events.Record{}, fmt.Errorf("read stored event: not readable by this version")
 	}
 	return r, nil
+}
+
+// Latest reads the newest event of a registration from the stream's leader. ErrAbsent means that
+// the stream holds none.
+func (b *Bus) Latest(ctx context.Context, tenant, registration string) (events.Record, error) {
+	return b.StoredAt(ctx, events.Subject{Tenant: tenant, Registration: registration, Step: "*", N: "*"})
+}
+
+// LeaderHistory is History and all that the stream's leader has after it: for decisions that a
+// replica which lags would make wrong.
+func (b *Bus) LeaderHistory(ctx context.Context, tenant, registration string) ([]events.Record, error) {
+	history, err := b.History(ctx, tenant, registration)
+	if err != nil {
+		return nil, err
+	}
+	from := uint64(1)
+	if len(history) > 0 {
+		from = history[len(history)-1].Sequence + 1
+	}
+	subjects := "reg." + tenant + "." + registration + ".>"
+	for {
+		m, err := leaderGet(ctx, b.nc, Registrations, map[string]any{"seq": from, "next_by_subj": subjects})
+		if errors.Is(err, ErrAbsent) {
+			return history, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if r, ok := decodeStored(m); ok {
+			history = append(history, r)
+		}
+		from = m.Sequence + 1
+	}
 }
 
 func decodeStored(m *jetstream.RawStreamMsg) (events.Record, bool) {

@@ -4,21 +4,28 @@
 package bus
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
+// answersMax is more than the answers to one request: a history is at most 1,024 events. Its queue
+// is made for each read.
+const answersMax = 2048
+
 // Connect dials the broker and keeps dialling for ever, also at start. Nothing is buffered
 // while there is no connection: a publish then fails at once, so that no event is stored
 // after its sender was told that it was not. The caller closes the connection.
-func Connect(url, name string, log *slog.Logger, options ...nats.Option) (*nats.Conn, error) {
+func Connect(address, name string, log *slog.Logger, options ...nats.Option) (*nats.Conn, error) {
 	defaults := []nats.Option{
 		nats.Name(name),
 		nats.CustomInboxPrefix(InboxPrefix(name)),
 		nats.ReconnectBufSize(-1),
+		nats.SyncQueueLen(answersMax),
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(250 * time.Millisecond),
@@ -36,7 +43,11 @@ func Connect(url, name string, log *slog.Logger, options ...nats.Option) (*nats.
 			log.Warn("broker reported an error", "error", err)
 		}),
 	}
-	nc, err := nats.Connect(url, append(defaults, options...)...)
+	nc, err := nats.Connect(address, append(defaults, options...)...)
+	var unreadable *url.Error
+	if errors.As(err, &unreadable) { // its words quote the address, and so a password
+		return nil, errors.New("connect to broker: NATS_URL is not a URL; give nats://USER:PASSWORD@HOST:PORT, the password percent-encoded")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to broker: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/usherhq/usher/events"
 )
@@ -53,11 +54,17 @@ func (s *stage) bury(ctx context.Context, d *delivery, replay int, code string, 
 // carriesOn reports whether the registration waits for this service to handle the step: only
 // then has it failed. What follows a registration or comes after its mail does not stop it.
 func (s *stage) carriesOn(step events.Step) bool {
-	return s.service != events.Ledger && s.service != events.Gateway && slices.Contains(pipeline, step)
+	return pipeline[step] == s.service
 }
 
-// pipeline are the steps whose handling a registration waits for, and which need its person.
-var pipeline = []events.Step{events.StepRequested, events.StepValidation, events.StepRisk, events.StepAccount}
+// pipeline tells which service a registration waits for at a step; it needs the person.
+var pipeline = map[events.Step]events.Service{
+	events.StepRequested:  events.Validator,
+	events.StepValidation: events.Risk,
+	events.StepReview:     events.Risk,
+	events.StepRisk:       events.Accounts,
+	events.StepAccount:    events.Notifier,
+}
 
 func publishOnce(ctx context.Context, js jetstream.JetStream, msg *nats.Msg) error {
 	msg.Header.Set(headerExpected, "0")
@@ -129,11 +136,84 @@ func (b *Bus) DeadLetters(ctx context.Context, from uint64, limit int) ([]DeadLe
 	return letters, nil
 }
 
+// DeadLettersOf returns up to limit dead letters of a tenant, or, for "", of all, from the given
+// sequence on, oldest first.
+func (b *Bus) DeadLettersOf(ctx context.Context, tenant string, from uint64, limit int) ([]DeadLetter, error) {
+	subjects := "dead.>"
+	if tenant != "" {
+		subjects = "dead.*.*.*." + tenant + ".>"
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	messages, err := jetstreamext.GetBatch(ctx, b.js, DeadLetters, limit, jetstreamext.GetBatchSeq(max(from, 1)), jetstreamext.GetBatchSubject(subjects))
+	if err != nil {
+		return nil, fmt.Errorf("read dead letters: %w", err)
+	}
+	var letters []DeadLetter
+	for m, err := range messages {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read dead letters: %w", err)
+		}
+		letter, err := letterOf(m)
+		if err != nil {
+			return nil, err
+		}
+		letters = append(letters, letter)
+	}
+	return letters, nil
+}
+
+// DeadLetter returns one dead letter of a tenant; ErrAbsent means that it has no such one.
+func (b *Bus) DeadLetter(ctx context.Context, tenant string, sequence uint64) (DeadLetter, error) {
+	stream, err := b.js.Stream(ctx, DeadLetters)
+	if err != nil {
+		return DeadLetter{}, fmt.Errorf("open dead letters: %w", err)
+	}
+	letter, err := b.deadLetter(ctx, stream, sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && letter.Tenant() != tenant {
+		return DeadLetter{}, ErrAbsent
+	}
+	return letter, err
+}
+
+// Tenant is whose message it was, or "" where the subject names none.
+func (l DeadLetter) Tenant() string {
+	s, err := events.ParseSubject(l.Subject)
+	if err != nil {
+		return ""
+	}
+	return s.Tenant
+}
+
+// Event is the message; an error means that it is none of this version's events.
+func (l DeadLetter) Event() (events.Record, error) {
+	r, err := events.Decode(l.Subject, l.header, l.data)
+	r.Data = l.data
+	return r, err
+}
+
+// Replayed reports whether the letter was given back to its stage.
+func (b *Bus) Replayed(ctx context.Context, l DeadLetter) (bool, error) {
+	_, err := leaderGet(ctx, b.nc, Replays, map[string]any{"last_by_subj": replaySubject(l.Service, l.Replay+1, l.Subject)})
+	if errors.Is(err, ErrAbsent) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 func (b *Bus) deadLetter(ctx context.Context, stream jetstream.Stream, seq uint64) (DeadLetter, error) {
 	m, err := stream.GetMsg(ctx, seq)
 	if err != nil {
 		return DeadLetter{}, fmt.Errorf("read dead letter %d: %w", seq, err)
 	}
+	return letterOf(m)
+}
+
+func letterOf(m *jetstream.RawStreamMsg) (DeadLetter, error) {
+	seq := m.Sequence
 	parts := strings.SplitN(m.Subject, ".", 4)
 	if len(parts) != 4 {
 		return DeadLetter{}, fmt.Errorf("dead letter %d has subject of %d tokens", seq, len(parts))
@@ -181,12 +261,18 @@ func (b *Bus) Replay(ctx context.Context, sequence uint64) error {
 // gone. All others can be handled at any time.
 func (b *Bus) replayable(ctx context.Context, letter DeadLetter) error {
 	in, err := events.ParseSubject(letter.Subject)
-	if err != nil || letter.Service == events.Ledger || !slices.Contains(pipeline, in.Step) {
+	if err != nil || pipeline[in.Step] != letter.Service {
 		return nil
 	}
 	history, err := b.History(ctx, in.Tenant, in.Registration)
 	if err != nil {
 		return err
+	}
+	if len(history) == 0 {
+		return fmt.Errorf("dead letter %d %w: the broker has forgotten the registration", letter.Sequence, ErrNotReplayable)
+	}
+	if slices.ContainsFunc(history, func(r events.Record) bool { return r.Subject.Step == events.StepErasure }) {
+		return fmt.Errorf("dead letter %d %w: the registration's person is erased", letter.Sequence, ErrNotReplayable)
 	}
 	state := events.Fold(history)
 	if state.Terminal() {

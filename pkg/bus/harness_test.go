@@ -24,7 +24,7 @@ const acme = "acme"
 
 // world is a real broker with the topology, and a validator's documents.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	url   string
 	store store.Backend
 	gate  *Bus // publishes as the gateway
@@ -32,7 +32,7 @@ type world struct {
 	sent  uint64 // requests stored
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
 	if err != nil {
@@ -196,6 +196,43 @@ func TestTheStoredOutcomeWinsAndIsAdopted(t *testing.T) {
 	w.eventually("acknowledged", w.settled)
 }
 
+func TestTheLastOutcomeThatNeededThePersonDeletesItWhateverHappenedBefore(t *testing.T) {
+	refuse := func(entry uint64) events.Event {
+		return events.Rejected{At: events.StepValidation, Vault: entry, Violations: []events.Violation{{Code: "REFUSED"}}}
+	}
+	for name, test := range map[string]struct {
+		stored func(entry uint64) events.Event // before the handler runs; nil for none
+		gone   bool
+	}{
+		"a rejection deletes it":                       {func(uint64) events.Event { return nil }, true},
+		"so does its repetition":                       {refuse, true},
+		"not where the stored outcome goes on with it": {func(uint64) events.Event { return events.Validated{} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			ack, err := w.js.Publish(t.Context(), "vault.acme.r1", []byte("sealed"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.request("r1")
+			if e := test.stored(ack.Sequence); e != nil {
+				if err := w.bus(events.Validator).Publish(t.Context(), acme, "r1", e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.run(On(func(context.Context, In[events.Requested]) (events.Event, error) { return refuse(ack.Sequence), nil }))
+			w.eventually("acknowledged", w.settled)
+			persons, err := w.js.Stream(t.Context(), VaultStream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := persons.CachedInfo().State.Msgs == 0; got != test.gone {
+				t.Errorf("gone: %v, want %v", got, test.gone)
+			}
+		})
+	}
+}
+
 func TestWhatNoRetryMendsGoesToTheDeadLettersAndComesBackByReplay(t *testing.T) {
 	for name, broken := range map[string]func() (events.Event, error){
 		"a permanent error":              func() (events.Event, error) { return nil, Permanent("BROKEN", errors.New("for good")) },
@@ -262,6 +299,19 @@ func TestAMissingPersonOfARegistrationThatMovedOnIsNoFailure(t *testing.T) {
 	}
 }
 
+func TestAMissingPersonOfARegistrationThatWaitsIsAFailure(t *testing.T) {
+	w := newWorld(t)
+	w.request("r1")
+	if err := w.bus(events.Validator).Publish(t.Context(), acme, "r1", events.ScreeningWait{Case: 1, NextCase: 2}); err != nil {
+		t.Fatal(err)
+	}
+	w.run(On(func(context.Context, In[events.Requested]) (events.Event, error) { return nil, vault.ErrMissing }))
+	w.eventually("failed", func() bool { return w.status("r1") == events.StatusFailed && w.settled() })
+	if letters := w.letters(); len(letters) != 1 || letters[0].Reason != "PERSON_MISSING" {
+		t.Errorf("dead letters %v", letters)
+	}
+}
+
 func TestAParkedMessageHoldsNoPlaceSurvivesARestartAndIsHandledWhenDue(t *testing.T) {
 	w := newWorld(t)
 	due := time.Now().Add(2 * time.Second)
@@ -289,6 +339,33 @@ func TestAParkedMessageHoldsNoPlaceSurvivesARestartAndIsHandledWhenDue(t *testin
 	})
 }
 
+func TestAnEventBesideLaterIsToldAndItsMessageIsHandledAgainWhenDue(t *testing.T) {
+	const many = 3 * sweepBatch
+	w := newWorld(t)
+	var told sync.Map
+	var again atomic.Int64
+	w.run(On(func(_ context.Context, in In[events.Requested]) (events.Event, error) {
+		if _, before := told.LoadOrStore(in.Subject.Registration, true); !before {
+			return events.Validated{}, Later(time.Now().Add(time.Second))
+		}
+		again.Add(1)
+		return nil, nil
+	}))
+	for i := range many {
+		w.request(fmt.Sprintf("r%d", i))
+	}
+	for i := range many {
+		w.eventually("told", func() bool { return w.status(fmt.Sprintf("r%d", i)) == events.StatusValidated })
+	}
+	w.eventually("all are handled again and forgotten", func() bool {
+		n, err := w.store.Count(t.Context(), ParkedSchema.Collection, nil)
+		return err == nil && n == 0 && again.Load() == many
+	})
+	if letters := w.letters(); len(letters) != 0 {
+		t.Errorf("%d dead letters", len(letters))
+	}
+}
+
 func TestAMessageOfANewerVersionWaitsWhileTheNextIsHandled(t *testing.T) {
 	w := newWorld(t)
 	w.run(On(valid))
@@ -303,12 +380,12 @@ func TestAMessageOfANewerVersionWaitsWhileTheNextIsHandled(t *testing.T) {
 	}
 	w.request("r1")
 	w.eventually("the next is handled", func() bool { return w.status("r1") == events.StatusValidated })
-	c, err := w.js.Consumer(t.Context(), Registrations, "validator-requested")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := c.CachedInfo().NumAckPending; n != 1 || len(w.letters()) != 0 {
-		t.Errorf("%d wait, %d dead letters", n, len(w.letters()))
+	w.eventually("the newer one alone waits", func() bool {
+		c, err := w.js.Consumer(t.Context(), Registrations, "validator-requested")
+		return err == nil && c.CachedInfo().NumAckPending == 1
+	})
+	if n := len(w.letters()); n != 0 {
+		t.Errorf("%d dead letters", n)
 	}
 }
 

@@ -4,27 +4,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/usherhq/usher/events"
 )
 
-const lagEvery = 5 * time.Second
-
 // metrics are counted per step and type of event; never per tenant or registration.
 type metrics struct {
-	in, out, retries, parkings, dead metric.Int64Counter
-	processing, sinceReceipt         metric.Float64Histogram
-	lag                              atomic.Pointer[map[string]consumerLag]
+	in, out, retries, parkings, dead, lost metric.Int64Counter
+	processing, sinceReceipt               metric.Float64Histogram
+	queues                                 atomic.Pointer[map[string]Queue]
+	series                                 sync.Map // of labels to metric.MeasurementOption
 }
 
-type consumerLag struct {
-	pending, unacked int64
+// labels are what a message is counted by; an empty one is left out.
+type labels struct{ step, eventType, result, code string }
+
+// by returns the attributes of labels. The same ones are made once.
+func (m *metrics) by(l labels) metric.MeasurementOption {
+	if option, made := m.series.Load(l); made {
+		return option.(metric.MeasurementOption)
+	}
+	var attributes []attribute.KeyValue
+	for _, a := range [...]struct{ name, value string }{{"step", l.step}, {"type", l.eventType}, {"result", l.result}, {"code", l.code}} {
+		if a.value != "" {
+			attributes = append(attributes, attribute.String(a.name, a.value))
+		}
+	}
+	option, _ := m.series.LoadOrStore(l, metric.WithAttributeSet(attribute.NewSet(attributes...)))
+	return option.(metric.MeasurementOption)
 }
 
 func newMetrics(p metric.MeterProvider, service events.Service) (*metrics, error) {
@@ -47,59 +61,26 @@ func newMetrics(p metric.MeterProvider, service events.Service) (*metrics, error
 	m.retries = counter("usher.stage.retried", "messages to be delivered again")
 	m.parkings = counter("usher.stage.parked", "messages put aside until they are due")
 	m.dead = counter("usher.stage.dead_lettered", "messages given up, by code")
+	m.lost = counter("usher.stage.parked_lost", "parked messages that their stream let go of before they were handled")
 	m.processing = histogram("messaging.process.duration", "time to handle one message")
 	m.sinceReceipt = histogram("usher.stage.age", "time from the event's storing to its handling")
-	problems = append(problems, m.observeLag(meter))
+	problems = append(problems, m.observeQueues(meter))
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("make metrics of %s: %w", service, err)
 	}
+	m.begin(service)
 	return m, nil
 }
 
-func (m *metrics) observeLag(meter metric.Meter) error {
-	pending, err := meter.Int64ObservableGauge("usher.queue.lag", metric.WithDescription("messages not yet delivered, by consumer"))
-	if err != nil {
-		return err
-	}
-	unacked, err := meter.Int64ObservableGauge("usher.queue.in_flight", metric.WithDescription("messages delivered and not acknowledged, by consumer"))
-	if err != nil {
-		return err
-	}
-	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		lags := m.lag.Load()
-		if lags == nil {
-			return nil
-		}
-		for consumer, l := range *lags {
-			by := metric.WithAttributes(attribute.String("consumer", consumer))
-			o.ObserveInt64(pending, l.pending, by)
-			o.ObserveInt64(unacked, l.unacked, by)
-		}
-		return nil
-	}, pending, unacked)
-	return err
-}
-
-// watchLag reads the service's consumers every few seconds until ctx ends.
-func (m *metrics) watchLag(ctx context.Context, js jetstream.JetStream, service events.Service) {
-	tick := time.NewTicker(lagEvery)
-	defer tick.Stop()
-	for {
-		lags := map[string]consumerLag{}
-		for _, c := range Consumers() {
-			if c.Service != service {
-				continue
+// begin makes the counters of what seldom happens before it does: of a counter that appears with its
+// first count nobody sees it rise.
+func (m *metrics) begin(service events.Service) {
+	for _, c := range Consumers() {
+		if s, err := events.ParseSubject(strings.ReplaceAll(c.Filter, "*", "x")); c.Service == service && err == nil {
+			by := m.by(labels{step: string(s.Step)})
+			for _, counter := range []metric.Int64Counter{m.retries, m.parkings, m.lost} {
+				counter.Add(context.Background(), 0, by)
 			}
-			if consumer, err := js.Consumer(ctx, c.Stream, c.Name); err == nil {
-				info := consumer.CachedInfo()
-				lags[c.Name] = consumerLag{int64(info.NumPending), int64(info.NumAckPending)}
-			}
-		}
-		m.lag.Store(&lags)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
 		}
 	}
 }
@@ -109,34 +90,43 @@ func (m *metrics) handled(ctx context.Context, r events.Record, out events.Event
 	if err != nil {
 		result = "error"
 	}
-	by := metric.WithAttributes(attribute.String("step", string(r.Subject.Step)), attribute.String("type", r.Event.Type()), attribute.String("result", result))
+	step := string(r.Subject.Step)
+	by := m.by(labels{step: step, eventType: r.Event.Type(), result: result})
 	m.in.Add(ctx, 1, by)
 	m.processing.Record(ctx, took.Seconds(), by)
-	m.sinceReceipt.Record(ctx, time.Since(r.Stored).Seconds(), metric.WithAttributes(attribute.String("step", string(r.Subject.Step))))
+	m.sinceReceipt.Record(ctx, time.Since(r.Stored).Seconds(), m.by(labels{step: step}))
 }
 
 func (m *metrics) published(ctx context.Context, r events.Record) {
-	by := []attribute.KeyValue{attribute.String("step", string(r.Subject.Step)), attribute.String("type", r.Event.Type())}
-	rejected, ok := r.Event.(events.Rejected)
-	if !ok || len(rejected.Violations) == 0 {
-		m.out.Add(ctx, 1, metric.WithAttributes(by...))
-		return
+	by := labels{step: string(r.Subject.Step), eventType: r.Event.Type()}
+	if rejected, ok := r.Event.(events.Rejected); ok && len(rejected.Violations) > 0 {
+		by.code = rejected.Violations[0].Code
 	}
-	m.out.Add(ctx, 1, metric.WithAttributes(append(by, attribute.String("code", rejected.Violations[0].Code))...))
+	m.out.Add(ctx, 1, m.by(by))
 }
 
-func (m *metrics) retried(ctx context.Context, d *delivery) { m.retries.Add(ctx, 1, stepOf(d)) }
-func (m *metrics) parked(ctx context.Context, d *delivery)  { m.parkings.Add(ctx, 1, stepOf(d)) }
+func (m *metrics) retried(ctx context.Context, d *delivery) {
+	m.retries.Add(ctx, 1, m.by(labels{step: stepOf(d)}))
+}
+
+func (m *metrics) parked(ctx context.Context, d *delivery) {
+	m.parkings.Add(ctx, 1, m.by(labels{step: stepOf(d)}))
+}
+
 func (m *metrics) deadLettered(ctx context.Context, d *delivery, code string) {
-	m.dead.Add(ctx, 1, stepOf(d), metric.WithAttributes(attribute.String("code", code)))
+	m.dead.Add(ctx, 1, m.by(labels{step: stepOf(d), code: code}))
 }
 
-func stepOf(d *delivery) metric.MeasurementOption {
-	step := "other"
+func (m *metrics) forgotten(ctx context.Context, subject string) {
+	m.lost.Add(ctx, 1, m.by(labels{step: stepOf(&delivery{subject: subject})}))
+}
+
+// stepOf is the step of a message, "other" where it has none of ours.
+func stepOf(d *delivery) string {
 	if s, err := events.ParseSubject(d.subject); err == nil {
 		if _, known := events.RowOf(s.Step); known {
-			step = string(s.Step)
+			return string(s.Step)
 		}
 	}
-	return metric.WithAttributes(attribute.String("step", step))
+	return "other"
 }

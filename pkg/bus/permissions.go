@@ -1,26 +1,18 @@
 package bus
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/usherhq/usher/events"
 )
 
 // Users of the broker besides the services, which connect under their own names.
 const (
-	TopologyUser = "topology" // makes streams and consumers
-	OperatorUser = "operator" // lists and replays dead letters
-)
-
-// complianceConsumer is the one durable on a tenant's feed that its compliance user reads.
-const (
-	complianceConsumer = "compliance"
-	complianceInFlight = 1024
+	TopologyUser      = "topology"      // makes streams and consumers
+	OperatorUser      = "operator"      // looks at streams and consumers, lists and replays dead letters
+	EraserUser        = "eraser"        // asks for erasures and reads every stream to prove them
+	SubscriptionsUser = "subscriptions" // makes and removes the consumers of subscribers
 )
 
 // User is who connects to the broker and all it may do there. What is not listed is refused.
@@ -30,25 +22,17 @@ type User struct {
 	Subscribe []string
 }
 
-// ComplianceUser names the user that reads a tenant's feed.
-func ComplianceUser(tenant string) string { return complianceConsumer + "-" + tenant }
-
 // InboxPrefix is where a user's answers arrive. Each has its own, because who may read an
 // inbox reads everything that others are answered there.
 func InboxPrefix(user string) string { return "_INBOX." + user }
 
-// Users returns every service, the topology and operator users, and a compliance user for
-// each of the tenants.
-func Users(tenants ...string) []User {
+// Users returns every service and the users of the command line.
+func Users() []User {
 	var users []User
 	for _, s := range events.Services {
 		users = append(users, serviceUser(s))
 	}
-	users = append(users, topologyUser(), operatorUser())
-	for _, tenant := range tenants {
-		users = append(users, user(ComplianceUser(tenant), reading(FeedStream(tenant), complianceConsumer)))
-	}
-	return users
+	return append(users, topologyUser(), operatorUser(), eraserUser(), subscriptionsUser())
 }
 
 // user may do what is given and read its own inbox.
@@ -72,30 +56,40 @@ func reading(stream, consumer string) []string {
 	}
 }
 
+// anyFeed is a wildcard for the same reason. It reaches the other streams too: what VAULT holds is
+// sealed, the rest is what ledger sees and shows anyway.
+var anyFeed = api("DIRECT.GET", "*")
+
 // histories lets the leader and, for more than one event, any replica be asked for the events
 // of a registration.
 var histories = []string{api("DIRECT.GET", Registrations), api("STREAM.MSG.GET", Registrations)}
 
 // vaultUse is what each service does with the sealed persons. The others cannot read them.
 var vaultUse = map[events.Service][]string{
-	events.Gateway:   {"vault.*.*", api("STREAM.MSG.DELETE", VaultStream)},
+	events.Gateway:   {"vault.*.*", vaultDelete, api("STREAM.MSG.GET", VaultStream)}, // finds what it is to erase
 	events.Validator: vaultReading,
-	events.Risk:      vaultReading,
-	events.Accounts:  vaultReading,
+	events.Risk:      append([]string{"vault.*.*", "vault.*.*.*"}, vaultReading...), // puts back whom a person reviews
+	events.Accounts:  append([]string{"vault.*.*"}, vaultReading...),                // puts in whom a notice goes to
 	events.Notifier:  vaultReading,
+	events.Ledger:    vaultReading[:2], // shows a reviewer whom a case is about
 }
 
-var vaultReading = []string{api("DIRECT.GET", VaultStream), api("STREAM.MSG.GET", VaultStream)}
+// A stage reads a person, and deletes it where its outcome is the last that needed it.
+var (
+	vaultDelete  = api("STREAM.MSG.DELETE", VaultStream)
+	vaultReading = []string{api("DIRECT.GET", VaultStream), api("STREAM.MSG.GET", VaultStream), vaultDelete}
+)
 
 func serviceUser(s events.Service) User {
 	var consumers []string
 	for _, c := range Consumers() {
 		if c.Service == s {
 			consumers = append(consumers, reading(c.Stream, c.Name)...)
+			consumers = append(consumers, api("STREAM.MSG.GET", c.Stream)) // of what was parked
 		}
 	}
 	u := user(string(s), steps(s), []string{"dead." + string(s) + ".>", anyStream}, consumers,
-		histories, []string{api("STREAM.MSG.GET", Replays)}, vaultUse[s])
+		histories, vaultUse[s])
 	if s == events.Gateway {
 		// Synchronous answers are woken by a registration's events, and intake stops when the
 		// stages' queues do not fit any more.
@@ -104,16 +98,25 @@ func serviceUser(s events.Service) User {
 			u.Publish = append(u.Publish, api("CONSUMER.INFO", Registrations, consumer))
 		}
 	}
+	if s == events.Ledger {
+		u.Publish = append(append(u.Publish, anyFeed), replaying()...)
+		for _, c := range Consumers() { // shows how every stage keeps up
+			u.Publish = append(u.Publish, api("CONSUMER.INFO", c.Stream, c.Name))
+		}
+	}
 	slices.Sort(u.Publish)
+	u.Publish = slices.Compact(u.Publish)
 	return u
 }
 
 // steps are the subjects of the events that the flow table lets a service publish.
 func steps(s events.Service) []string {
 	var subjects []string
-	for _, row := range events.Flow {
-		if slices.Contains(row.From, s) {
-			subjects = append(subjects, "reg.*.*."+string(row.Step)+".*")
+	for _, stream := range eventStreams {
+		for _, row := range stream.rows {
+			if slices.Contains(row.From, s) {
+				subjects = append(subjects, stream.prefix+string(row.Step)+".*")
+			}
 		}
 	}
 	return subjects
@@ -121,62 +124,43 @@ func steps(s events.Service) []string {
 
 // topologyUser can make and change streams and consumers, and neither read nor delete.
 func topologyUser() User {
-	consumers := []string{api("CONSUMER.CREATE", "*", complianceConsumer)}
+	var consumers []string
 	for _, c := range Consumers() {
 		consumers = append(consumers, api("CONSUMER.CREATE", c.Stream, c.Name, c.Filter))
 	}
 	return user(TopologyUser, []string{anyStream, api("STREAM.CREATE", "*"), api("STREAM.UPDATE", "*")}, consumers)
 }
 
-// operatorUser reads dead letters, judges whether they can be replayed, and replays them.
+// operatorUser reads dead letters, judges whether they can be replayed, and replays them. It also
+// looks at all streams and consumers, for doctor and watch.
 func operatorUser() User {
-	var replays []string
+	dead := []string{api("DIRECT.GET", DeadLetters), api("STREAM.MSG.GET", VaultStream)}
+	looking := []string{api("INFO"), anyStream, api("DIRECT.GET", Tenants), api("DIRECT.GET", Replays)}
+	for _, stream := range []string{Registrations, Tenants, Replays} {
+		looking = append(looking, api("CONSUMER.INFO", stream, "*"))
+	}
+	return user(OperatorUser, dead, looking, histories, replaying())
+}
+
+// replaying lets dead letters be given back to any stage.
+func replaying() []string {
+	var subjects []string
 	for _, s := range events.Services {
-		replays = append(replays, "replay."+string(s)+".*.>")
+		subjects = append(subjects, "replay."+string(s)+".*.>")
 	}
-	dead := []string{api("STREAM.INFO", DeadLetters), api("DIRECT.GET", DeadLetters), api("STREAM.MSG.GET", VaultStream)}
-	return user(OperatorUser, dead, histories, replays)
+	return subjects
 }
 
-// ApplyCompliance makes the durable consumer that each tenant's compliance user reads. The
-// user cannot make one itself: who may create consumers can change others' as well.
-func (t Topology) ApplyCompliance(ctx context.Context, js jetstream.JetStream) error {
-	for _, tenant := range t.Tenants {
-		c := Consumer{Stream: FeedStream(tenant), Name: complianceConsumer, InFlight: complianceInFlight}
-		if _, err := js.CreateOrUpdateConsumer(ctx, c.Stream, c.config(0)); err != nil {
-			return fmt.Errorf("apply consumer %s of %s: %w", c.Name, c.Stream, err)
-		}
-	}
-	return nil
+// eraserUser asks for erasures, follows them, and reads what any stream holds.
+func eraserUser() User {
+	erasure := "reg.*.*." + string(events.StepErasure) + ".*"
+	return user(EraserUser, []string{erasure, anyStream, api("STREAM.NAMES"), api("DIRECT.GET", "*"), api("STREAM.MSG.GET", "*")})
 }
 
-// Authorization writes the users as an include of a NATS server's configuration. Their
-// passwords are the variables <user>_password of passwords.conf beside it.
-func Authorization(users []User) string {
-	var b strings.Builder
-	b.WriteString("# Written by `usher topology permissions`; do not edit.\n" +
-		"include passwords.conf\n\n" +
-		"authorization {\n" +
-		"  timeout: 5\n" +
-		"  default_permissions: {publish: {deny: \">\"}, subscribe: {deny: \">\"}}\n" +
-		"  users: [\n")
-	for _, u := range users {
-		fmt.Fprintf(&b, "    {\n      user: %q\n      password: $%s\n      permissions: {\n", u.Name, PasswordVariable(u.Name))
-		list(&b, "publish", u.Publish)
-		list(&b, "subscribe", u.Subscribe)
-		b.WriteString("      }\n    }\n")
-	}
-	b.WriteString("  ]\n}\n")
-	return b.String()
-}
-
-// PasswordVariable names the configuration variable that holds the hash of a user's password.
-func PasswordVariable(user string) string { return user + "_password" }
-
-func list(b *strings.Builder, name string, subjects []string) {
-	fmt.Fprintf(b, "        %s: {allow: [\n", name)
-	for _, s := range subjects {
-		fmt.Fprintf(b, "          %q\n", s)
-	}
-	b.WriteString("        ]}\n")
+// subscriptionsUser makes, lists and removes consumers of feeds, whose names are those of tenants: a
+// wildcard cannot tell them from other streams. It can neither read nor publish.
+func subscriptionsUser() User {
+	return user(SubscriptionsUser, []string{
+		anyStream, api("CONSUMER.CREATE", "*", "*"), api("CONSUMER.INFO", "*", "*"), api("CONSUMER.LIST", "*"), api("CONSUMER.DELETE", "*", "*"),
+	})
 }

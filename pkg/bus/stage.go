@@ -2,13 +2,14 @@ package bus
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -34,7 +35,8 @@ type Handler struct {
 
 // On makes a handler of a function. The function does its effect, keyed by the registration
 // so that it can run any number of times, and returns the event that tells of it, or nil.
-// An error is retried with a growing delay, unless it is Permanent or Later.
+// An error is retried with a growing delay, unless it is Permanent or Later. An event beside Later
+// is published before the message is parked.
 func On[E events.Event](react func(context.Context, In[E]) (events.Event, error)) Handler {
 	var zero E
 	return Handler{eventType: zero.Type(), run: func(ctx context.Context, r events.Record) (events.Event, error) {
@@ -76,9 +78,6 @@ func Permanent(code string, err error) error { return &permanentError{code, err}
 // errPersonMissing is the code of a registration whose sealed person is gone too early.
 const errPersonMissing = "PERSON_MISSING"
 
-// quieter puts the router's own messages one level down: what matters is logged here.
-var quieter = map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug, slog.LevelError: slog.LevelDebug}
-
 // stage is the harness around a service's handlers: it decodes, traces, runs, publishes the
 // outcome once, and decides what becomes of a message that could not be handled.
 type stage struct {
@@ -90,7 +89,7 @@ type stage struct {
 // finishes what is in flight. A step without a handler for a type acknowledges that type.
 func (b *Bus) Run(ctx context.Context, handlers ...Handler) error {
 	s := &stage{b, handlers}
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: 8 * time.Second}, watermill.NewSlogLoggerWithLevelMapping(b.log, quieter))
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: 8 * time.Second}, watermill.NopLogger{}) // what matters is logged here
 	if err != nil {
 		return fmt.Errorf("make router: %w", err)
 	}
@@ -99,11 +98,14 @@ func (b *Bus) Run(ctx context.Context, handlers ...Handler) error {
 			router.AddConsumerHandler(c.Name, c.Name, NewSubscriber(b.bind(c), b.log), s.process)
 		}
 	}
-	go b.metrics.watchLag(ctx, b.js, b.service)
+	go b.watchQueues(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = router.Close() })
 	defer stop()
+	sweepCtx, endSweep := context.WithCancel(ctx)
+	var sweeping sync.WaitGroup
+	defer func() { endSweep(); sweeping.Wait() }()
 	if b.parked != nil {
-		go s.sweep(ctx)
+		sweeping.Go(func() { s.sweep(sweepCtx) })
 	}
 	if err := router.Run(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("run handlers: %w", err)
@@ -151,8 +153,10 @@ func (s *stage) process(w *message.Message) error {
 
 // handle runs the handler of a message and publishes its outcome.
 func (s *stage) handle(ctx context.Context, d *delivery, replay int) error {
-	if _, ok := s.handlerOf(d.eventType()); !ok && events.Known(d.eventType()) {
-		return nil
+	if _, known := events.Blank(d.eventType()); known {
+		if _, ok := s.handlerOf(d.eventType()); !ok {
+			return nil
+		}
 	}
 	r, err := events.Decode(d.subject, d.header, d.data)
 	if err != nil {
@@ -167,15 +171,21 @@ func (s *stage) handle(ctx context.Context, d *delivery, replay int) error {
 	ctx, span := s.trace.process(ctx, r, d)
 	defer span.End()
 	out, err := s.call(ctx, h, r)
-	if err == nil && s.twice {
+	if s.twice && concludes(err) {
 		out, err = s.call(ctx, h, r)
 	}
-	if err == nil && out != nil {
-		err = s.conclude(ctx, h, r, out)
+	if out != nil && concludes(err) {
+		err = cmp.Or(s.conclude(ctx, h, r, out), err)
 	}
 	span.fail(err)
 	s.metrics.handled(ctx, r, out, time.Since(started), err)
 	return err
+}
+
+// concludes reports whether a handler's event counts.
+func concludes(err error) bool {
+	var later *laterError
+	return err == nil || errors.As(err, &later)
 }
 
 func (s *stage) handlerOf(eventType string) (Handler, bool) {
@@ -200,24 +210,38 @@ func (s *stage) call(ctx context.Context, h Handler, r events.Record) (out event
 	return h.run(ctx, r)
 }
 
-// conclude publishes the outcome. Where the step has one already, that one wins.
+// releasing is an outcome after which nobody needs an entry of the vault.
+type releasing interface{ Releases() (vault uint64) }
+
+// conclude publishes the outcome and deletes the person nobody needs after it. Where the step
+// has an outcome already, that one wins.
 func (s *stage) conclude(ctx context.Context, h Handler, in events.Record, out events.Event) error {
-	t := in.Subject
-	err := s.Publish(ctx, t.Tenant, t.Registration, out)
-	if !errors.Is(err, ErrExists) {
-		return err
+	err := s.Publish(ctx, in.Subject.Tenant, in.Subject.Registration, out)
+	if errors.Is(err, ErrExists) {
+		out, err = s.concluded(ctx, h, in, out)
 	}
-	if h.adopt == nil {
-		return nil
-	}
-	stored, err := s.StoredAt(ctx, events.SubjectOf(t.Tenant, t.Registration, out))
 	if err != nil {
 		return err
 	}
-	if same(stored.Event, out) {
-		return nil
+	if last, ok := out.(releasing); ok && last.Releases() > 0 {
+		return s.persons.Delete(ctx, in.Subject.Tenant, in.Subject.Registration, last.Releases())
 	}
-	return h.adopt(ctx, in, stored.Event)
+	return nil
+}
+
+// concluded returns the outcome that is stored in the place of out.
+func (s *stage) concluded(ctx context.Context, h Handler, in events.Record, out events.Event) (events.Event, error) {
+	if _, last := out.(releasing); !last && h.adopt == nil {
+		return out, nil
+	}
+	stored, err := s.StoredAt(ctx, events.SubjectOf(in.Subject.Tenant, in.Subject.Registration, out))
+	if err != nil {
+		return nil, err
+	}
+	if h.adopt != nil && !same(stored.Event, out) {
+		err = h.adopt(ctx, in, stored.Event)
+	}
+	return stored.Event, err
 }
 
 func same(a, b events.Event) bool {
@@ -258,14 +282,15 @@ func (s *stage) settle(ctx context.Context, d *delivery, replay int, err error) 
 	return err
 }
 
-// personMissing judges a miss in the vault by the history: where the registration has moved
-// on, ended or is being erased the message is done; else the person is lost.
+// personMissing judges a miss in the vault by the leader's history: where the registration has
+// moved on, ended or is being erased the message is done; else the person is lost. The entry is
+// taken out right after the end, so that a replica may still lack it.
 func (s *stage) personMissing(ctx context.Context, d *delivery, replay int) error {
 	in, err := events.ParseSubject(d.subject)
 	if err != nil {
 		return err
 	}
-	history, err := s.History(ctx, in.Tenant, in.Registration)
+	history, err := s.LeaderHistory(ctx, in.Tenant, in.Registration)
 	if err != nil {
 		return err
 	}
@@ -280,10 +305,12 @@ func (s *stage) personMissing(ctx context.Context, d *delivery, replay int) erro
 	return s.bury(ctx, d, replay, errPersonMissing, vault.ErrMissing)
 }
 
-// isOutcome reports whether r can be what this service published in reaction to step in.
+// isOutcome reports whether r can be what this service published in reaction to step in, and it
+// owes nothing more: who waits for lists still needs the person.
 func (s *stage) isOutcome(in events.Step, r events.Record) bool {
 	position := func(step events.Step) int {
 		return slices.IndexFunc(events.Flow, func(r events.Row) bool { return r.Step == step })
 	}
-	return r.Source == s.service && r.Subject.Step != events.StepFailed && position(r.Subject.Step) > position(in)
+	_, waits := r.Event.(events.ScreeningWait)
+	return !waits && r.Source == s.service && r.Subject.Step != events.StepFailed && position(r.Subject.Step) > position(in)
 }

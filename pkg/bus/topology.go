@@ -22,12 +22,15 @@ const (
 	Replays       = "REPLAY"        // dead letters on their way back to their stage
 )
 
+// DeadLetterAge is how long a dead letter can be replayed, and how long its replay is kept.
+const DeadLetterAge = 30 * 24 * time.Hour
+
 const (
-	ackWait        = 15 * time.Second
-	deadLetterAge  = 30 * 24 * time.Hour
-	tenantFactAge  = 7 * 365 * 24 * time.Hour
-	replayInFlight = 16
-	ledgerInFlight = 4096
+	ackWait         = 15 * time.Second
+	tenantFactAge   = 7 * 365 * 24 * time.Hour
+	replayInFlight  = 16
+	ledgerInFlight  = 4096
+	tenantsInFlight = 256
 )
 
 // Limits size the streams.
@@ -55,8 +58,8 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 		t.stream(Registrations, "reg.>", t.Limits.MaxAge, t.Limits.MaxBytes),
 		t.stream(Tenants, "tenant.>", tenantFactAge, -1),
 		t.stream(VaultStream, "vault.>", t.Limits.MaxAge, t.Limits.VaultMaxBytes),
-		t.stream(DeadLetters, "dead.>", deadLetterAge, -1),
-		t.stream(Replays, "replay.>", deadLetterAge, -1),
+		t.stream(DeadLetters, "dead.>", DeadLetterAge, -1),
+		t.stream(Replays, "replay.>", DeadLetterAge, -1),
 	}
 	for _, tenant := range t.Tenants {
 		streams = append(streams, t.feed(tenant))
@@ -115,21 +118,38 @@ type Consumer struct {
 func Consumers() []Consumer {
 	var consumers []Consumer
 	replays := map[events.Service]bool{}
-	for _, row := range events.Flow {
-		for _, to := range row.To {
-			consumers = append(consumers, Consumer{
-				Service: to.Service, Stream: Registrations, InFlight: to.InFlight,
-				Name: consumerName(to.Service, row.Step), Filter: "reg.*.*." + string(row.Step) + ".*",
-			})
-			if !replays[to.Service] {
-				replays[to.Service] = true
-				consumers = append(consumers, replayConsumer(to.Service))
+	for _, stream := range eventStreams {
+		for _, row := range stream.rows {
+			for _, to := range row.To {
+				consumers = append(consumers, Consumer{
+					Service: to.Service, Stream: stream.name, InFlight: to.InFlight,
+					Name: consumerName(to.Service, row.Step), Filter: stream.prefix + string(row.Step) + ".*",
+				})
+				if !replays[to.Service] {
+					replays[to.Service] = true
+					consumers = append(consumers, replayConsumer(to.Service))
+				}
 			}
 		}
 	}
-	return append(consumers, replayConsumer(events.Ledger), Consumer{
-		Service: events.Ledger, Stream: Registrations, InFlight: ledgerInFlight, Name: string(events.Ledger) + "-all", Filter: "reg.>",
-	})
+	return append(consumers, replayConsumer(events.Ledger),
+		Consumer{Service: events.Ledger, Stream: Registrations, InFlight: ledgerInFlight, Name: string(events.Ledger) + "-all", Filter: "reg.>"},
+		Consumer{Service: events.Ledger, Stream: Tenants, InFlight: tenantsInFlight, Name: string(events.Ledger) + "-tenants", Filter: "tenant.>"})
+}
+
+// eventStreams are the streams of events, the rows that stand in each, and the subjects of a row.
+var eventStreams = []struct {
+	name   string
+	rows   []events.Row
+	prefix string
+}{{Registrations, events.Flow, "reg.*.*."}, {Tenants, events.TenantFacts, "tenant.*."}}
+
+// streamOf is where an event stands.
+func streamOf(s events.Subject) string {
+	if s.Registration == "" {
+		return Tenants
+	}
+	return Registrations
 }
 
 func consumerName(s events.Service, step events.Step) string { return string(s) + "-" + string(step) }
@@ -217,7 +237,7 @@ func (t Topology) Verify(ctx context.Context, js jetstream.JetStream, service ev
 			problems = append(problems, fmt.Errorf("stream %s: %w; run `usher topology apply`", want.Name, err))
 			continue
 		}
-		problems = append(problems, compareStream(s.CachedInfo().Config, want)...)
+		problems = append(problems, CompareStream(s.CachedInfo().Config, want)...)
 	}
 	for _, c := range Consumers() {
 		if c.Service != service {
@@ -228,12 +248,13 @@ func (t Topology) Verify(ctx context.Context, js jetstream.JetStream, service ev
 			problems = append(problems, fmt.Errorf("consumer %s: %w; run `usher topology apply`", c.Name, err))
 			continue
 		}
-		problems = append(problems, compareConsumer(got.CachedInfo().Config, c.config(0))...)
+		problems = append(problems, c.Compare(got.CachedInfo().Config)...)
 	}
 	return errors.Join(problems...)
 }
 
-func compareStream(got, want jetstream.StreamConfig) []error {
+// CompareStream names what differs from what Apply would make, each with its mend after "; ".
+func CompareStream(got, want jetstream.StreamConfig) []error {
 	return differences("stream "+want.Name, map[string][2]any{
 		"subjects":     {len(got.Subjects), len(want.Subjects)},
 		"retention":    {got.Retention, want.Retention},
@@ -248,7 +269,9 @@ func compareStream(got, want jetstream.StreamConfig) []error {
 	})
 }
 
-func compareConsumer(got, want jetstream.ConsumerConfig) []error {
+// Compare names what differs from what Apply would make, each with its mend after "; ".
+func (c Consumer) Compare(got jetstream.ConsumerConfig) []error {
+	want := c.config(0)
 	return differences("consumer "+want.Durable, map[string][2]any{
 		"filter":          {got.FilterSubject, want.FilterSubject},
 		"ack policy":      {got.AckPolicy, want.AckPolicy},

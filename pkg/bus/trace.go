@@ -63,7 +63,7 @@ func (t tracer) process(ctx context.Context, r events.Record, d *delivery) (cont
 func messaging(s events.Subject) []attribute.KeyValue {
 	return []attribute.KeyValue{
 		attribute.String("messaging.system", "nats"),
-		attribute.String("messaging.destination.name", Registrations),
+		attribute.String("messaging.destination.name", streamOf(s)),
 		attribute.String("messaging.destination.template", s.Template()),
 		attribute.String("messaging.message.id", s.String()),
 		attribute.String("messaging.message.conversation_id", s.Registration),
