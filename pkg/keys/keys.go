@@ -4,6 +4,7 @@
 package keys
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -26,6 +28,8 @@ const (
 	Activation    = "activation"     // activation codes
 	Credential    = "credential"     // HPKE private key: opens passwords
 	CredentialPub = "credential.pub" // HPKE public key: seals passwords
+	Checkpoint    = "checkpoint"     // signs checkpoints of feeds
+	CheckpointPub = "checkpoint.pub" // public keys of all that ever signed them
 )
 
 // ErrUnknownKey means that a sealed value names a generation this process does not have, even
@@ -41,6 +45,8 @@ type generation struct {
 	ID         string    `json:"id"` // 8 hex digits
 	ActiveFrom time.Time `json:"activeFrom"`
 	Secret     []byte    `json:"secret"`
+	// RetiresAt ends an RSA key; zero for one that goes on, and for all other keys.
+	RetiresAt time.Time `json:"retiresAt,omitzero"`
 }
 
 type file struct {
@@ -58,6 +64,7 @@ type Ring struct {
 	sender   *credentialSender
 	openKeys map[string][]byte
 	derived  sync.Map // name, generation, tenant -> subkey
+	rsaKeys  sync.Map // name, generation -> parsed RSA key
 }
 
 // Open returns the ring of a directory. A key file that is missing is an error only when it
@@ -84,20 +91,25 @@ func Generate(dir string) error {
 			return err
 		}
 	}
-	return createCredential(dir)
+	return errors.Join(createCredential(dir), createCheckpoint(dir))
 }
 
-// Rotate adds a generation to the vault or data key, active from the given time on.
+// Rotate adds a generation to the vault, data or checkpoint key, active from the given time on.
 // Distribute the file to every holder before then.
 func Rotate(dir, name string, activeFrom time.Time) (id string, err error) {
-	if name != Vault && name != Data {
-		return "", fmt.Errorf("rotate %s: only %s and %s are rotated", name, Vault, Data)
+	if name != Vault && name != Data && name != Checkpoint {
+		return "", fmt.Errorf("rotate %s: only %s, %s and %s are rotated", name, Vault, Data, Checkpoint)
 	}
 	f, err := read(dir, name)
 	if err != nil {
 		return "", err
 	}
 	g := newGeneration(newSecret(), activeFrom)
+	if name == Checkpoint {
+		if err := publish(dir, g); err != nil {
+			return "", err
+		}
+	}
 	f.Keys = append(f.Keys, g)
 	return g.ID, write(dir, name, f)
 }
@@ -105,8 +117,8 @@ func Rotate(dir, name string, activeFrom time.Time) (id string, err error) {
 // Retire destroys the generations that another one superseded before the given time. What
 // they sealed can never be opened again.
 func Retire(dir, name string, supersededBefore time.Time) (ids []string, err error) {
-	if name != Vault && name != Data {
-		return nil, fmt.Errorf("retire %s: only %s and %s are rotated", name, Vault, Data)
+	if name != Vault && name != Data && name != Checkpoint {
+		return nil, fmt.Errorf("retire %s: only %s, %s and %s are rotated", name, Vault, Data, Checkpoint)
 	}
 	f, err := read(dir, name)
 	if err != nil {
@@ -121,6 +133,40 @@ func Retire(dir, name string, supersededBefore time.Time) (ids []string, err err
 		return nil, nil
 	}
 	return ids, write(dir, name, f)
+}
+
+// Renew gives the vault or data key a generation for the first day (UTC) that begins at least lead
+// after now, unless it has one from then on, and destroys the generations that another one
+// superseded more than keep before now. Running it more or less often than daily does no harm.
+func Renew(dir, name string, now time.Time, lead, keep time.Duration) (made string, destroyed []string, err error) {
+	f, err := read(dir, name)
+	if err != nil {
+		return "", nil, err
+	}
+	day := now.UTC().Add(lead).Truncate(24 * time.Hour).Add(24 * time.Hour)
+	if !slices.ContainsFunc(f.Keys, func(g generation) bool { return !g.ActiveFrom.Before(day) }) {
+		if made, err = Rotate(dir, name, day); err != nil {
+			return "", nil, err
+		}
+	}
+	destroyed, err = Retire(dir, name, now.Add(-keep))
+	return made, destroyed, err
+}
+
+// Newest tells from when on the newest generation of a key is used, as the file has it now, or had it when
+// it could last be read; a key that was never renewed has the zero time.
+func (r *Ring) Newest(name string) (time.Time, error) {
+	f, err := read(r.dir, name)
+	if err != nil {
+		r.mu.Lock()
+		known, ok := r.files[name]
+		r.mu.Unlock()
+		if !ok {
+			return time.Time{}, err
+		}
+		f = known
+	}
+	return slices.MaxFunc(f.Keys, func(a, b generation) int { return a.ActiveFrom.Compare(b.ActiveFrom) }).ActiveFrom, nil
 }
 
 func newSecret() []byte {
@@ -149,21 +195,24 @@ func read(dir, name string) (file, error) {
 	if err != nil {
 		return file{}, fmt.Errorf("key %s: %w", name, err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return file{}, fmt.Errorf("key %s: %s can be read by others; chmod 600", name, path(dir, name))
-	}
-	raw, err := os.ReadFile(path(dir, name))
-	if err != nil {
-		return file{}, fmt.Errorf("key %s: %w", name, err)
+	if exposed(info) {
+		return file{}, fmt.Errorf("key %s: %s can be read by others; chmod 600, or 640 where root owns it", name, path(dir, name))
 	}
 	var f file
-	if err := json.Unmarshal(raw, &f); err != nil || len(f.Keys) == 0 {
-		return file{}, fmt.Errorf("key %s: %s is not a key file", name, path(dir, name))
+	for range 2 { // one that is being replaced can be read when it is overwritten already
+		raw, err := os.ReadFile(path(dir, name))
+		if err != nil {
+			return file{}, fmt.Errorf("key %s: %w", name, err)
+		}
+		if err := json.Unmarshal(raw, &f); err == nil && len(f.Keys) > 0 {
+			return f, nil
+		}
 	}
-	return f, nil
+	return file{}, fmt.Errorf("key %s: %s is not a key file", name, path(dir, name))
 }
 
-// write replaces a file as a whole, durably.
+// write replaces a file as a whole, durably, and overwrites the old one. Whoever could read that can
+// read the new one.
 func write(dir, name string, f file) error {
 	raw, err := json.MarshalIndent(f, "", " ")
 	if err != nil {
@@ -174,14 +223,35 @@ func write(dir, name string, f file) error {
 		return fmt.Errorf("write key %s: %w", name, err)
 	}
 	defer os.Remove(tmp.Name())
+	old, err := replaced(path(dir, name))
+	if err != nil {
+		return fmt.Errorf("write key %s: %w", name, errors.Join(err, tmp.Close()))
+	}
+	defer old.Close()
 	_, err = tmp.Write(raw)
-	if err = errors.Join(err, tmp.Chmod(0o600), tmp.Sync(), tmp.Close()); err != nil {
+	if err = errors.Join(err, likeOld(tmp, old), tmp.Sync(), tmp.Close()); err != nil {
 		return fmt.Errorf("write key %s: %w", name, err)
 	}
 	if err := os.Rename(tmp.Name(), path(dir, name)); err != nil {
 		return fmt.Errorf("write key %s: %w", name, err)
 	}
-	return syncDir(dir)
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	return overwrite(old)
+}
+
+// likeOld gives a new file the mode and the owners of the one that it replaces, which is nil where there
+// is none.
+func likeOld(made, old *os.File) error {
+	if old == nil {
+		return made.Chmod(0o600)
+	}
+	info, err := old.Stat()
+	if err != nil {
+		return err
+	}
+	return errors.Join(own(made, info), made.Chmod(info.Mode().Perm()))
 }
 
 func syncDir(dir string) error {
@@ -190,6 +260,34 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// replaced opens the file that is about to be replaced; nil where there is none, or only a link to one.
+func replaced(path string) (*os.File, error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY, 0)
+}
+
+// overwrite puts blanks in the place of a file that was replaced: its bytes, among them keys that
+// are to be destroyed, would stay on the disk until others need the room.
+func overwrite(f *os.File) error {
+	if f == nil {
+		return nil
+	}
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.WriteAt(bytes.Repeat([]byte{' '}, int(info.Size())), 0)
+	}
+	if err = errors.Join(err, f.Sync()); err != nil {
+		return fmt.Errorf("overwrite replaced keys: %w", err)
+	}
+	return nil
 }
 
 func (r *Ring) file(name string) (file, error) {
@@ -206,12 +304,28 @@ func (r *Ring) load(name string) (file, error) {
 	if err != nil {
 		return file{}, err
 	}
+	r.forget(name, f)
 	r.files[name] = f
 	return f, nil
 }
 
+// forget drops what was derived from generations that the file does not have any more.
+func (r *Ring) forget(name string, now file) {
+	for _, g := range r.files[name].Keys {
+		if slices.ContainsFunc(now.Keys, func(kept generation) bool { return kept.ID == g.ID }) {
+			continue
+		}
+		r.derived.Range(func(key, _ any) bool {
+			if strings.HasPrefix(key.(string), g.ID+infoOf(name)) {
+				r.derived.Delete(key)
+			}
+			return true
+		})
+	}
+}
+
 // refreshEvery bounds how often an unknown generation makes the ring read a file again, and
-// how late a new generation is noticed by who seals.
+// how late it is noticed that a generation is new or destroyed.
 const refreshEvery = time.Minute
 
 // active returns the generation to seal with: the newest whose time has come.
@@ -237,6 +351,7 @@ func (r *Ring) active(name string) (generation, error) {
 // find returns a generation by its id; an unknown one makes the ring read the file again, at
 // most every second.
 func (r *Ring) find(name, id string) (generation, error) {
+	r.refresh(name, refreshEvery)
 	for range 2 {
 		f, err := r.file(name)
 		if err != nil {

@@ -69,9 +69,12 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
+// infoOf begins what tells the subkeys of a key from each other.
+func infoOf(name string) string { return "usher/" + name + "/" }
+
 // derive returns the subkey of a purpose and tenant (HKDF-SHA-256, RFC 5869).
 func (r *Ring) derive(name string, g generation, purpose, tenant string) ([]byte, error) {
-	info := "usher/" + name + "/" + purpose + "/" + tenant
+	info := infoOf(name) + purpose + "/" + tenant
 	if key, ok := r.derived.Load(g.ID + info); ok {
 		return key.([]byte), nil
 	}
