@@ -142,3 +142,28 @@ func (sc Schema) checkQuery(q Query) error {
 	}
 	return errors.Join(problems...)
 }
+
+// checkTallies refuses what no index serves, and counts without a bound.
+func (sc Schema) checkTallies(tallies []Tally) error {
+	for _, t := range tallies {
+		if t.Most < 1 || t.Most > 1000 {
+			return fmt.Errorf("tally in %s: bound %d is not within 1 to 1000", sc.Collection, t.Most)
+		}
+		err := sc.checkFields(Fields{t.Field: t.Value})
+		if err == nil && t.Range.Field != "" {
+			err = sc.checkField(t.Range.Field)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// conditions of a tally, as a query has them.
+func (t Tally) conditions() (Fields, *Range) {
+	if t.Range.Field == "" {
+		return Fields{t.Field: t.Value}, nil
+	}
+	return Fields{t.Field: t.Value}, &t.Range
+}

@@ -20,6 +20,7 @@ type Docs[T any] struct {
 	fields     func(T) Fields
 	writes     *group.Group[Op, struct{}]
 	reads      *group.Group[string, *Document]
+	tallies    *group.Group[[]Tally, []int64]
 }
 
 // Stored is a value as it was read; an update of it is guarded by the version.
@@ -35,7 +36,33 @@ func NewDocs[T any](b Backend, s Schema, fields func(T) Fields) *Docs[T] {
 	d := &Docs[T]{backend: b, collection: s.Collection, fields: fields}
 	d.writes = group.New(0, groupMax, d.writeBatch)
 	d.reads = group.New(0, groupMax, d.readBatch)
+	d.tallies = group.New(0, groupMax, d.tallyBatch)
 	return d
+}
+
+// tallyBatch counts what several callers ask for, and what they ask alike once.
+func (d *Docs[T]) tallyBatch(ctx context.Context, asked [][]Tally) []group.Result[[]int64] {
+	var all []Tally
+	index := map[Tally]int{}
+	for _, tallies := range asked {
+		for _, t := range tallies {
+			if _, known := index[t]; !known {
+				index[t] = len(all)
+				all = append(all, t)
+			}
+		}
+	}
+	counts, err := d.backend.Tally(ctx, d.collection, all)
+	results := make([]group.Result[[]int64], len(asked))
+	for i, tallies := range asked {
+		results[i].Err = err
+		for _, t := range tallies {
+			if err == nil {
+				results[i].Value = append(results[i].Value, counts[index[t]])
+			}
+		}
+	}
+	return results
 }
 
 func (d *Docs[T]) readBatch(ctx context.Context, ids []string) []group.Result[*Document] {
@@ -76,14 +103,32 @@ func (d *Docs[T]) Insert(ctx context.Context, id string, v T) error {
 // InsertOrGet stores v under id unless a document is there: then that one is returned.
 func (d *Docs[T]) InsertOrGet(ctx context.Context, id string, v T) (s Stored[T], inserted bool, err error) {
 	err = d.Insert(ctx, id, v)
-	if err == nil {
+	switch {
+	case err == nil:
 		return Stored[T]{ID: id, Version: 1, Value: v}, true, nil
+	case errors.Is(err, ErrExists):
+		s, err = d.Get(ctx, id)
 	}
-	if !errors.Is(err, ErrExists) {
-		return Stored[T]{}, false, err
-	}
-	s, err = d.Get(ctx, id)
 	return s, false, err
+}
+
+// Once returns the document under id: the one that is there, else the one that decide makes,
+// stored. decide runs in either case, so that the usual first time costs one write; where it
+// fails, a document that is there counts all the same.
+func (d *Docs[T]) Once(ctx context.Context, id string, decide func() (T, error)) (Stored[T], error) {
+	v, err := decide()
+	if err == nil {
+		stored, _, err := d.InsertOrGet(ctx, id, v)
+		return stored, err
+	}
+	stored, absent := d.Get(ctx, id)
+	switch {
+	case absent == nil:
+		return stored, nil
+	case errors.Is(absent, ErrNotFound):
+		return Stored[T]{}, err
+	}
+	return Stored[T]{}, errors.Join(err, absent)
 }
 
 // Get returns a document or ErrNotFound.
@@ -125,6 +170,29 @@ func (d *Docs[T]) Update(ctx context.Context, s Stored[T]) (Stored[T], error) {
 	return s, nil
 }
 
+// Put stores v under id, whatever is there.
+func (d *Docs[T]) Put(ctx context.Context, id string, v T) error {
+	_, err := d.PutIf(ctx, id, v, func(T) bool { return true })
+	return err
+}
+
+// PutIf stores v under id unless a document is there that must stay; put reports whether it did.
+func (d *Docs[T]) PutIf(ctx context.Context, id string, v T, replaceable func(there T) bool) (put bool, err error) {
+	for {
+		stored, inserted, err := d.InsertOrGet(ctx, id, v)
+		if err == nil && !inserted {
+			if !replaceable(stored.Value) {
+				return false, nil
+			}
+			stored.Value = v
+			_, err = d.Update(ctx, stored)
+		}
+		if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNotFound) {
+			return err == nil, err
+		}
+	}
+}
+
 // Delete removes a document; it may be absent.
 func (d *Docs[T]) Delete(ctx context.Context, id string) error {
 	_, err := d.writes.Do(ctx, Op{Kind: Delete, Document: Document{ID: id}})
@@ -150,6 +218,14 @@ func (d *Docs[T]) Find(ctx context.Context, q Query) (page []Stored[T], next str
 // Count returns how many documents have these fields.
 func (d *Docs[T]) Count(ctx context.Context, where Fields) (int64, error) {
 	return d.backend.Count(ctx, d.collection, where)
+}
+
+// Tally returns a count for each.
+func (d *Docs[T]) Tally(ctx context.Context, tallies ...Tally) ([]int64, error) {
+	if len(tallies) == 0 {
+		return nil, nil
+	}
+	return d.tallies.Do(ctx, tallies)
 }
 
 func (d *Docs[T]) decode(doc Document) (Stored[T], error) {

@@ -78,6 +78,9 @@ func databaseOf(url string) string {
 	return cmp.Or(name, mongoDatabase)
 }
 
+// Purge implements Backend: what a server keeps in its files, and for how long, is its operator's.
+func (s *mongoStore) Purge(context.Context) error { return nil }
+
 func (s *mongoStore) Ping(ctx context.Context) error { return plain(s.client.Ping(ctx, nil)) }
 
 func (s *mongoStore) Close() error {
@@ -176,7 +179,9 @@ func (sc Schema) mongoIndexes() []mongo.IndexModel {
 		all = append(all, mongo.IndexModel{Keys: keysOf(fields), Options: options.Index().SetName(indexName("u", fields)).SetUnique(true).SetPartialFilterExpression(present)})
 	}
 	for _, fields := range sc.Index {
-		all = append(all, mongo.IndexModel{Keys: keysOf(fields), Options: options.Index().SetName(indexName("i", fields))})
+		// With the id, in which the order of a page ends, a page costs what it holds.
+		keys := append(keysOf(fields), bson.E{Key: "_id", Value: 1})
+		all = append(all, mongo.IndexModel{Keys: keys, Options: options.Index().SetName(indexName("i", fields))})
 	}
 	return all
 }
@@ -241,12 +246,14 @@ type mongoIndex struct {
 	Partial bson.M `bson:"partialFilterExpression"`
 }
 
-// serves reports whether the index is over these fields, and, to be unique, over every document
-// that has them all.
+// serves reports whether the index is over these fields, with the id or without, and, to be unique,
+// over every document that has them all.
 func (x mongoIndex) serves(fields []string, unique bool) bool {
 	var names []string
 	for _, k := range x.Key {
-		names = append(names, strings.TrimPrefix(k.Key, "f."))
+		if k.Key != "_id" {
+			names = append(names, strings.TrimPrefix(k.Key, "f."))
+		}
 	}
 	for name := range x.Partial {
 		if !slices.Contains(fields, strings.TrimPrefix(name, "f.")) {

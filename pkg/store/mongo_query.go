@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -144,6 +145,34 @@ func (s *mongoStore) Count(ctx context.Context, collection string, equal Fields)
 		return 0, fmt.Errorf("count in %s: %w", collection, plain(err))
 	}
 	return n, nil
+}
+
+// talliesAtOnce is how many counts one call has under way: the protocol has none for several.
+const talliesAtOnce = 8
+
+func (s *mongoStore) Tally(ctx context.Context, collection string, tallies []Tally) ([]int64, error) {
+	sc, err := s.schema(collection)
+	if err != nil {
+		return nil, err
+	}
+	if err := sc.checkTallies(tallies); err != nil {
+		return nil, err
+	}
+	counts, errs := make([]int64, len(tallies)), make([]error, len(tallies))
+	var wg sync.WaitGroup
+	places := make(chan struct{}, talliesAtOnce)
+	for i, t := range tallies {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			counts[i], errs[i] = s.collection(sc).CountDocuments(ctx, conditions(t.conditions()), options.Count().SetLimit(int64(t.Most)))
+		})
+	}
+	wg.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return nil, fmt.Errorf("tally in %s: %w", collection, plain(errs[i]))
+	}
+	return counts, nil
 }
 
 func conditions(equal Fields, r *Range) bson.D {

@@ -28,6 +28,7 @@ type sqlite struct {
 
 	mu      sync.Mutex
 	schemas map[string]Schema
+	queries map[string]*sql.Stmt // of the readers
 }
 
 const (
@@ -46,7 +47,7 @@ func openSQLite(ctx context.Context, dir, service string) (Backend, error) {
 	if err := private(file); err != nil {
 		return nil, fmt.Errorf("make %s: %w", file, err)
 	}
-	s := &sqlite{schemas: map[string]Schema{}, statements: map[string]*sql.Stmt{}}
+	s := &sqlite{schemas: map[string]Schema{}, statements: map[string]*sql.Stmt{}, queries: map[string]*sql.Stmt{}}
 	var errWriter, errReaders error
 	s.database, errWriter = sql.Open("sqlite", dsn(file, "cache_size(-8000)"))
 	s.readers, errReaders = sql.Open("sqlite", dsn(file, "cache_size(-2000)"))
@@ -110,14 +111,31 @@ func dsn(file string, pragmas ...string) string {
 	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + v.Encode()
 }
 
+// Purge implements Backend. What is deleted is overwritten in the database itself (secure_delete);
+// here the log is emptied, which has it too.
+func (s *sqlite) Purge(ctx context.Context) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	var busy, frames, moved int
+	if err := s.writer.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
+		return fmt.Errorf("empty the log: %w", err)
+	}
+	if busy != 0 {
+		return errors.New("empty the log: it is being read")
+	}
+	return nil
+}
+
 func (s *sqlite) Ping(ctx context.Context) error { return s.readers.PingContext(ctx) }
 
 func (s *sqlite) Close() error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	var problems []error
-	for _, statement := range s.statements {
-		problems = append(problems, statement.Close())
+	for _, statements := range []map[string]*sql.Stmt{s.statements, s.queries} {
+		for _, statement := range statements {
+			problems = append(problems, statement.Close())
+		}
 	}
 	return errors.Join(append(problems, s.writer.Close(), s.database.Close(), s.readers.Close())...)
 }
@@ -146,7 +164,11 @@ func (s *sqlite) transaction(ctx context.Context, f func() error) error {
 }
 
 func (s *sqlite) control(ctx context.Context, statement string) error {
-	if _, err := s.writer.ExecContext(ctx, statement); err != nil {
+	prepared, err := s.statement(ctx, statement)
+	if err == nil {
+		_, err = prepared.ExecContext(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", strings.ToLower(statement), err)
 	}
 	return nil

@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"maps"
+	"math/bits"
 	"slices"
 	"strings"
 )
@@ -22,12 +24,16 @@ func (s *sqlite) Get(ctx context.Context, collection string, ids ...string) (map
 }
 
 func (s *sqlite) get(ctx context.Context, collection string, ids []string, found map[string]Document) error {
-	args := make([]any, len(ids))
-	for i, id := range ids {
-		args[i] = id
+	args := make([]any, 1<<bits.Len(uint(len(ids)-1))) // few lengths, and so few statements
+	for i := range args {
+		args[i] = ids[min(i, len(ids)-1)]
 	}
-	rows, err := s.readers.QueryContext(ctx, fmt.Sprintf(`SELECT id, version, body FROM %q WHERE id IN (?%s)`,
-		collection, strings.Repeat(", ?", len(ids)-1)), args...)
+	statement, err := s.query(ctx, fmt.Sprintf(`SELECT id, version, body FROM %q WHERE id IN (?%s)`,
+		collection, strings.Repeat(", ?", len(args)-1)))
+	if err != nil {
+		return err
+	}
+	rows, err := statement.QueryContext(ctx, args...)
 	if err != nil {
 		return err
 	}
@@ -40,6 +46,20 @@ func (s *sqlite) get(ctx context.Context, collection string, ids []string, found
 		found[d.ID] = d
 	}
 	return rows.Err()
+}
+
+// query returns a prepared statement of the readers.
+func (s *sqlite) query(ctx context.Context, text string) (*sql.Stmt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if prepared, ok := s.queries[text]; ok {
+		return prepared, nil
+	}
+	prepared, err := s.readers.PrepareContext(ctx, text)
+	if err == nil {
+		s.queries[text] = prepared
+	}
+	return prepared, err
 }
 
 func (s *sqlite) Find(ctx context.Context, collection string, q Query) (page []Document, next string, err error) {
@@ -57,8 +77,11 @@ func (s *sqlite) Find(ctx context.Context, collection string, q Query) (page []D
 	clause, args := where(q.Where, q.Range)
 	beyond, more := q.beyond(after)
 	order, by := q.orderBy()
-	rows, err := s.readers.QueryContext(ctx, fmt.Sprintf(`SELECT id, version, body, %s FROM %q WHERE %s%s ORDER BY %s LIMIT %d`,
-		order, collection, clause, beyond, by, q.Limit+1), append(args, more...)...)
+	statement, err := s.query(ctx, fmt.Sprintf(`SELECT id, version, body, %s FROM %q WHERE %s%s ORDER BY %s LIMIT ?`, order, collection, clause, beyond, by))
+	if err != nil {
+		return nil, "", fmt.Errorf("find in %s: %w", collection, err)
+	}
+	rows, err := statement.QueryContext(ctx, append(append(args, more...), q.Limit+1)...)
 	if err != nil {
 		return nil, "", fmt.Errorf("find in %s: %w", collection, err)
 	}
@@ -129,6 +152,29 @@ func (s *sqlite) Count(ctx context.Context, collection string, equal Fields) (in
 		return 0, fmt.Errorf("count in %s: %w", collection, err)
 	}
 	return n, nil
+}
+
+func (s *sqlite) Tally(ctx context.Context, collection string, tallies []Tally) ([]int64, error) {
+	sc, err := s.schema(collection)
+	if err != nil {
+		return nil, err
+	}
+	if err := sc.checkTallies(tallies); err != nil {
+		return nil, err
+	}
+	counts := make([]int64, len(tallies))
+	for i, t := range tallies {
+		clause, args := where(t.conditions())
+		// The bound is part of the text: SQLite prepares a statement again whose LIMIT is bound anew.
+		statement, err := s.query(ctx, fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM %q WHERE %s LIMIT %d)`, collection, clause, t.Most))
+		if err == nil {
+			err = statement.QueryRowContext(ctx, args...).Scan(&counts[i])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("tally in %s: %w", collection, err)
+		}
+	}
+	return counts, nil
 }
 
 func where(equal Fields, r *Range) (clause string, args []any) {

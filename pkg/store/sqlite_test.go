@@ -168,3 +168,57 @@ func TestAStoreURLThatCannotWorkIsNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestAfterAPurgeTheFilesHoldNothingOfWhatWasOverwrittenOrDeleted(t *testing.T) {
+	dir := t.TempDir()
+	b := preparedSQLite(t, dir)
+	type value struct{ Name string }
+	docs := store.NewDocs(b, storetest.Schema, func(v value) store.Fields {
+		return store.Fields{"tenant": "t", "u_email": v.Name[:min(len(v.Name), 20)]}
+	})
+	secret := strings.Repeat("Kanarienvogel", 3000) // also in pages of its own
+	for id, name := range map[string]string{"overwritten": "Kanarienvogel 1", "deleted": "Kanarienvogel 2", "long": secret} {
+		if err := docs.Insert(t.Context(), id, value{name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found := filesWith(t, dir, "Kanarienvogel"); len(found) == 0 {
+		t.Fatal("the files do not hold what was stored: the test is blind")
+	}
+	for _, id := range []string{"overwritten", "long", "absent"} {
+		if err := docs.Put(t.Context(), id, value{id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := docs.Delete(t.Context(), "deleted"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if found := filesWith(t, dir, "Kanarienvogel"); len(found) > 0 {
+		t.Errorf("still in %v", found)
+	}
+	if s, err := docs.Get(t.Context(), "absent"); err != nil || s.Value.Name != "absent" {
+		t.Errorf("what was put where nothing was is %v, %v", s.Value, err)
+	}
+}
+
+// filesWith names the files that hold a text.
+func filesWith(t *testing.T, dir, text string) (found []string) {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		raw, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(raw), text) {
+			found = append(found, f.Name())
+		}
+	}
+	return found
+}

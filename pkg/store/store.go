@@ -65,6 +65,15 @@ type Query struct {
 	Limit int    // 1 to 1000; may change from page to page
 }
 
+// Tally is a count that has a bound: of the documents whose string field has the value, and which
+// are within the range unless its field is "", at most Most are counted. It costs no more than that,
+// however many there are, where an index begins with these fields.
+type Tally struct {
+	Field, Value string
+	Range        Range
+	Most         int // 1 to 1000
+}
+
 // Backend is a database. Every implementation passes package storetest. Safe for concurrent
 // use; the opener closes it.
 type Backend interface {
@@ -81,6 +90,11 @@ type Backend interface {
 	// Find returns one page and the cursor of the next, "" after the last.
 	Find(ctx context.Context, collection string, q Query) (page []Document, next string, err error)
 	Count(ctx context.Context, collection string, where Fields) (int64, error)
+	// Tally returns a count for each.
+	Tally(ctx context.Context, collection string, tallies []Tally) ([]int64, error)
+	// Purge returns once the files of the database hold nothing any more of what was overwritten or
+	// deleted before, as far as the backend decides that: MongoDB's files are its server's.
+	Purge(ctx context.Context) error
 	Ping(ctx context.Context) error
 	Close() error
 }

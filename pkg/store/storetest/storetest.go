@@ -40,6 +40,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() store.Backend)) {
 		{"pages neither skip nor repeat, also under equal keys", paginates},
 		{"documents without the field they are ordered by come before all others", ordersAbsent},
 		{"a cursor serves only the query that gave it", bindsCursors},
+		{"a tally counts no further than its bound", tallies},
 		{"fields that are not of the schema or of another type are refused", refusesBadFields},
 		{"any number of documents is read at once", getsMany},
 		{"a deleted document is gone and deleting it again is no error", deletes},
@@ -212,157 +213,6 @@ func outcomeUnknown(err error) bool {
 	return err != nil && !errors.Is(err, store.ErrExists) && !errors.As(err, &duplicate)
 }
 
-func isolatesFailures(t *testing.T, b store.Backend) {
-	must(t, insert(b, document("taken", store.Fields{"tenant": "t", "u_email": "x"})))
-	errs := b.Write(t.Context(), Schema.Collection, []store.Op{
-		{Kind: store.Insert, Document: document("first", nil)},
-		{Kind: store.Insert, Document: document("taken", nil)},
-		{Kind: store.Insert, Document: document("duplicate", store.Fields{"tenant": "t", "u_email": "x"})},
-		{Kind: store.Update, Document: document("absent", nil)},
-		{Kind: store.Insert, Document: document("bad", store.Fields{"tenant": 1.5})},
-		{Kind: store.Insert, Document: document("last", nil)},
-	})
-	failed := make([]bool, len(errs))
-	for i, err := range errs {
-		failed[i] = err != nil
-	}
-	if want := []bool{false, true, true, true, true, false}; !slices.Equal(failed, want) {
-		t.Errorf("errors %v", errs)
-	}
-	for _, id := range []string{"first", "last"} {
-		if _, ok := get(t, b, id); !ok {
-			t.Errorf("%s is not stored", id)
-		}
-	}
-}
-
-func paginates(t *testing.T, b store.Backend) {
-	const n = 25
-	for i := range n {
-		must(t, insert(b, document(fmt.Sprintf("%02d", i), store.Fields{"tenant": "t", "at": int64(i / 7), "status": "s"})))
-	}
-	must(t, insert(b, document("other", store.Fields{"tenant": "u", "at": int64(1)})))
-	for _, order := range []string{"", "at", "-at", "-tenant"} {
-		q := store.Query{Where: store.Fields{"tenant": "t"}, Order: order, Limit: 4}
-		ids := ids(t, b, q)
-		want := slices.Sorted(slices.Values(ids))
-		if strings.HasPrefix(order, "-") {
-			slices.Reverse(want)
-		}
-		if len(slices.Compact(slices.Clone(want))) != n || !slices.Equal(ids, want) {
-			t.Errorf("order %q gave %v", order, ids)
-		}
-	}
-	page, _, err := b.Find(t.Context(), Schema.Collection, store.Query{Range: &store.Range{Field: "at", From: 1, To: 2}, Order: "at", Limit: 100})
-	if err != nil || len(page) != 15 {
-		t.Errorf("range found %d, %v", len(page), err)
-	}
-}
-
-// ids reads all pages of a query, in their order.
-func ids(t *testing.T, b store.Backend, q store.Query) (all []string) {
-	t.Helper()
-	for {
-		page, next, err := b.Find(t.Context(), Schema.Collection, q)
-		must(t, err)
-		for _, d := range page {
-			all = append(all, d.ID)
-		}
-		if next == "" {
-			return all
-		}
-		if len(all) > 1000 {
-			t.Fatal("the pages have no end")
-		}
-		q.After = next
-	}
-}
-
-func ordersAbsent(t *testing.T, b store.Backend) {
-	for i := range 5 {
-		must(t, insert(b, document(fmt.Sprint("with", i), store.Fields{"tenant": "t", "at": int64(i / 2)})))
-		must(t, insert(b, document(fmt.Sprint("without", i), store.Fields{"tenant": "t"})))
-	}
-	want := []string{"without0", "without1", "without2", "without3", "without4", "with0", "with1", "with2", "with3", "with4"}
-	for limit := 1; limit <= 11; limit++ {
-		for _, order := range []string{"at", "-at"} {
-			got := ids(t, b, store.Query{Where: store.Fields{"tenant": "t"}, Order: order, Limit: limit})
-			if order == "-at" {
-				slices.Reverse(got)
-			}
-			if !slices.Equal(got, want) {
-				t.Errorf("order %q by %d gave %v", order, limit, got)
-			}
-		}
-	}
-}
-
-func bindsCursors(t *testing.T, b store.Backend) {
-	for i := range 4 {
-		must(t, insert(b, document(fmt.Sprint(i), store.Fields{"tenant": "t", "at": int64(i)})))
-	}
-	q := store.Query{Where: store.Fields{"tenant": "t"}, Order: "at", Limit: 2}
-	_, next, err := b.Find(t.Context(), Schema.Collection, q)
-	must(t, err)
-	for name, other := range map[string]store.Query{
-		"another tenant":      {Where: store.Fields{"tenant": "u"}, Order: "at", Limit: 2, After: next},
-		"no condition":        {Order: "at", Limit: 2, After: next},
-		"another order":       {Where: q.Where, Order: "-at", Limit: 2, After: next},
-		"another range":       {Where: q.Where, Range: &store.Range{Field: "at", To: 9}, Order: "at", Limit: 2, After: next},
-		"rubbish":             {Where: q.Where, Order: "at", Limit: 2, After: "rubbish"},
-		"rubbish that is b64": {Where: q.Where, Order: "at", Limit: 2, After: "e30"},
-	} {
-		if _, _, err := b.Find(t.Context(), Schema.Collection, other); !errors.Is(err, store.ErrCursor) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	empty := store.Query{Order: "at", Limit: 1}
-	if _, empty.After, err = b.Find(t.Context(), Schema.Collection, empty); err != nil {
-		t.Fatal(err)
-	}
-	empty.Where = store.Fields{}
-	if _, _, err := b.Find(t.Context(), Schema.Collection, empty); err != nil {
-		t.Errorf("no condition told in another way: %v", err)
-	}
-	q.After, q.Limit = next, 3
-	if page, _, err := b.Find(t.Context(), Schema.Collection, q); err != nil || len(page) != 2 || page[0].ID != "2" {
-		t.Errorf("another limit: %v, %v", page, err)
-	}
-}
-
-func refusesOversized(t *testing.T, b store.Backend) {
-	huge := store.Document{ID: "huge", Body: fmt.Appendf(nil, `{"v":%q}`, strings.Repeat("x", store.MaxBody))}
-	long := document(strings.Repeat("i", store.MaxID+1), nil)
-	errs := b.Write(t.Context(), Schema.Collection, []store.Op{
-		{Kind: store.Insert, Document: document("first", nil)},
-		{Kind: store.Insert, Document: huge},
-		{Kind: store.Insert, Document: long},
-		{Kind: store.Insert, Document: store.Document{ID: "list", Body: []byte("[]")}},
-		{Kind: store.Insert, Document: document("last", nil)},
-	})
-	if errs[0] != nil || errs[1] == nil || errs[2] == nil || errs[3] == nil || errs[4] != nil {
-		t.Errorf("errors %v", errs)
-	}
-	if _, ok := get(t, b, "last"); !ok {
-		t.Error("the last is not stored")
-	}
-}
-
-func getsMany(t *testing.T, b store.Backend) {
-	must(t, insert(b, document("a", nil)))
-	asked := []string{"a", "a"}
-	for i := range 40_000 {
-		asked = append(asked, fmt.Sprint("absent", i))
-	}
-	found, err := b.Get(t.Context(), Schema.Collection, asked...)
-	if err != nil || len(found) != 1 {
-		t.Errorf("found %d, %v", len(found), err)
-	}
-	if found, err := b.Get(t.Context(), Schema.Collection); err != nil || len(found) != 0 {
-		t.Errorf("nothing asked: found %d, %v", len(found), err)
-	}
-}
-
 func ensuresTogether(t *testing.T, open func() store.Backend) {
 	var wg sync.WaitGroup
 	for range 8 {
@@ -380,31 +230,6 @@ func ensuresTogether(t *testing.T, open func() store.Backend) {
 	must(t, b.Verify(t.Context(), Schema))
 }
 
-func refusesBadFields(t *testing.T, b store.Backend) {
-	for name, fields := range map[string]store.Fields{"unknown": {"surprise": "x"}, "of another type": {"tenant": true}} {
-		if err := insert(b, document("a", fields)); err == nil {
-			t.Errorf("a field %s was accepted", name)
-		}
-	}
-	for name, query := range map[string]store.Query{
-		"by a field without an index":         {Where: store.Fields{"surprise": "x"}, Limit: 1},
-		"by a value of another type":          {Where: store.Fields{"tenant": 1.5}, Limit: 1},
-		"of a range of a field without index": {Range: &store.Range{Field: "surprise"}, Limit: 1},
-		"ordered by a field without an index": {Order: "-surprise", Limit: 1},
-		"without a limit":                     {},
-	} {
-		if _, _, err := b.Find(t.Context(), Schema.Collection, query); err == nil {
-			t.Errorf("a query %s was accepted", name)
-		}
-	}
-	if _, err := b.Count(t.Context(), Schema.Collection, store.Fields{"surprise": "x"}); err == nil {
-		t.Error("a count by a field without an index was accepted")
-	}
-	if err := insert(b, store.Document{ID: "a", Body: []byte("{")}); err == nil {
-		t.Error("a body that is no JSON was accepted")
-	}
-}
-
 func deletes(t *testing.T, b store.Backend) {
 	must(t, insert(b, document("a", nil)))
 	for range 2 {
@@ -412,28 +237,6 @@ func deletes(t *testing.T, b store.Backend) {
 	}
 	if _, ok := get(t, b, "a"); ok {
 		t.Error("the document is still there")
-	}
-}
-
-func honoursContext(t *testing.T, b store.Backend) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := b.Write(ctx, Schema.Collection, []store.Op{{Kind: store.Insert, Document: document("a", nil)}})[0]; err == nil {
-		t.Error("a cancelled write succeeded")
-	}
-	if _, ok := get(t, b, "a"); ok {
-		t.Error("a cancelled write is stored")
-	}
-}
-
-func survivesCancelling(t *testing.T, b store.Backend) {
-	for i := range 600 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%120)*time.Microsecond)
-		b.Write(ctx, Schema.Collection, []store.Op{{Kind: store.Insert, Document: document(fmt.Sprint("cut short ", i), nil)}})
-		cancel()
-		if err := insert(b, document(fmt.Sprint(i), nil)); err != nil {
-			t.Fatalf("the write after one that was cut short: %v", err)
-		}
 	}
 }
 
@@ -468,24 +271,6 @@ func keepsText(t *testing.T, b store.Backend) {
 	}
 }
 
-func refusesSchemas(t *testing.T, open func() store.Backend) {
-	b := open()
-	defer b.Close()
-	for name, sc := range map[string]store.Schema{
-		"an index of no field":                       {Collection: "c", Index: [][]string{{}}},
-		"a unique set of no field":                   {Collection: "c", Unique: [][]string{{}}},
-		"two indexes of one name":                    {Collection: "c", Index: [][]string{{"a_b", "c"}, {"a", "b_c"}}},
-		"fields that differ in upper and lower case": {Collection: "c", Index: [][]string{{"a"}, {"A"}}},
-		"a field that is no name":                    {Collection: "c", Index: [][]string{{"a.b"}}},
-		"a collection that is no name":               {Collection: "c$"},
-		"a collection without a name":                {},
-	} {
-		if err := b.Ensure(t.Context(), sc); err == nil {
-			t.Errorf("%s was accepted", name)
-		}
-	}
-}
-
 func survives(t *testing.T, open func() store.Backend) {
 	b := prepared(t, open)
 	for i := range 50 {
@@ -498,27 +283,4 @@ func survives(t *testing.T, open func() store.Backend) {
 	if n, err := b.Count(t.Context(), Schema.Collection, store.Fields{"status": "kept"}); n != 50 || err != nil {
 		t.Errorf("%d of 50 documents, %v", n, err)
 	}
-}
-
-func names(t *testing.T, open func() store.Backend) {
-	b := open()
-	defer b.Close()
-	if err := b.Verify(t.Context(), Schema); err == nil || !strings.Contains(err.Error(), Schema.Collection) {
-		t.Errorf("nothing is there: %v", err)
-	}
-	must(t, b.Ensure(t.Context(), Schema))
-	wider := Schema
-	wider.Index = slices.Concat(Schema.Index, [][]string{{"colour"}, {"status", "at"}})
-	wider.Unique = slices.Concat(Schema.Unique, [][]string{{"tenant", "at"}})
-	err := b.Verify(t.Context(), wider)
-	for _, what := range []string{"colour", "status_at", "tenant_at"} {
-		if err == nil || !strings.Contains(err.Error(), what) {
-			t.Errorf("%s is not named: %v", what, err)
-		}
-	}
-	if err != nil && strings.Contains(err.Error(), "email") {
-		t.Errorf("what is there is named: %v", err)
-	}
-	must(t, b.Ensure(t.Context(), wider))
-	must(t, b.Verify(t.Context(), wider))
 }
