@@ -54,8 +54,9 @@ var (
 // Authenticator decides who a bearer token stands for. Safe for concurrent use.
 type Authenticator struct {
 	mu      sync.RWMutex
+	added   []hashedToken // by AddToken
 	tokens  []hashedToken
-	issuers map[string]*issuer // by name; fixed after New
+	issuers map[string]*issuer // by name
 }
 
 type hashedToken struct {
@@ -66,25 +67,43 @@ type hashedToken struct {
 // NewAuthenticator returns an authenticator. Issuers are contacted when their first token
 // arrives: one that is down does not stop the start.
 func NewAuthenticator(auth Auth) (*Authenticator, error) {
-	a := &Authenticator{issuers: map[string]*issuer{}}
+	a := &Authenticator{}
+	if err := a.Replace(auth); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Replace takes the tokens and issuers of auth in place of those before, all at once. Added
+// tokens stay, and an issuer that is the same keeps its keys. After an error nothing has changed.
+func (a *Authenticator) Replace(auth Auth) error {
+	var tokens []hashedToken
 	for _, t := range auth.Tokens {
 		sum, err := hex.DecodeString(t.SHA256)
 		if err != nil || len(sum) != sha256.Size {
-			return nil, errors.New("a token's sha256 is not a SHA-256 in hex")
+			return errors.New("a token's sha256 is not a SHA-256 in hex")
 		}
-		a.tokens = append(a.tokens, hashedToken{[sha256.Size]byte(sum), Principal{t.Subject, t.Tenants, t.Roles}})
+		tokens = append(tokens, hashedToken{[sha256.Size]byte(sum), Principal{t.Subject, t.Tenants, t.Roles}})
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	issuers := map[string]*issuer{}
 	for _, o := range auth.OIDC {
-		a.issuers[o.Issuer] = newIssuer(o)
+		if same, ok := a.issuers[o.Issuer]; ok && same.config == o {
+			issuers[o.Issuer] = same
+			continue
+		}
+		issuers[o.Issuer] = newIssuer(o)
 	}
-	return a, nil
+	a.tokens, a.issuers = tokens, issuers
+	return nil
 }
 
 // AddToken adds a static token by its plain text.
 func (a *Authenticator) AddToken(plain string, p Principal) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.tokens = append(a.tokens, hashedToken{sha256.Sum256([]byte(plain)), p})
+	a.added = append(a.added, hashedToken{sha256.Sum256([]byte(plain)), p})
 }
 
 // Authenticate returns who the token stands for; the principal is shared, not to be changed.
@@ -97,24 +116,33 @@ func (a *Authenticator) Authenticate(ctx context.Context, bearer string) (Princi
 	if p, ok := a.static(bearer); ok {
 		return p, nil
 	}
-	if i, ok := a.issuers[claimedIssuer(bearer)]; ok {
+	if i, ok := a.issuer(claimedIssuer(bearer)); ok {
 		return i.verify(ctx, bearer)
 	}
 	return Principal{}, ErrUnauthenticated
+}
+
+func (a *Authenticator) issuer(name string) (*issuer, bool) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	i, ok := a.issuers[name]
+	return i, ok
 }
 
 func (a *Authenticator) static(bearer string) (Principal, bool) {
 	sum := sha256.Sum256([]byte(bearer))
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	found := -1
-	for i := range a.tokens {
-		if subtle.ConstantTimeCompare(sum[:], a.tokens[i].sum[:]) == 1 {
-			found = i
+	var found *hashedToken
+	for _, list := range [][]hashedToken{a.added, a.tokens} {
+		for i := range list {
+			if subtle.ConstantTimeCompare(sum[:], list[i].sum[:]) == 1 {
+				found = &list[i]
+			}
 		}
 	}
-	if found < 0 {
+	if found == nil {
 		return Principal{}, false
 	}
-	return a.tokens[found].principal, true
+	return found.principal, true
 }

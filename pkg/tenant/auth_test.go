@@ -63,3 +63,29 @@ func TestAHashThatIsNoneIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestReplacedTokensCountAtOnceAndAddedOnesStay(t *testing.T) {
+	token := func(plain, subject string) StaticToken {
+		sum := sha256.Sum256([]byte(plain))
+		return StaticToken{hex.EncodeToString(sum[:]), subject, []string{"acme"}, []Role{Channel}}
+	}
+	a, err := NewAuthenticator(Auth{Tokens: []StaticToken{token("old", "desk"), token("kept", "desk")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.AddToken("added", Principal{Subject: "dev"})
+	if err := a.Replace(Auth{Tokens: []StaticToken{{SHA256: "no hash"}}}); err == nil {
+		t.Error("a hash that is none was accepted")
+	}
+	if _, err := a.Authenticate(t.Context(), "old"); err != nil {
+		t.Errorf("after a replacement that failed: %v", err)
+	}
+	if err := a.Replace(Auth{Tokens: []StaticToken{token("kept", "branch"), token("new", "desk")}}); err != nil {
+		t.Fatal(err)
+	}
+	for bearer, want := range map[string]string{"old": "", "kept": "branch", "new": "desk", "added": "dev"} {
+		if p, err := a.Authenticate(t.Context(), bearer); p.Subject != want || (want == "") != errors.Is(err, ErrUnauthenticated) {
+			t.Errorf("%s: %q, %v", bearer, p.Subject, err)
+		}
+	}
+}

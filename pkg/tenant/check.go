@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/usherhq/usher/events"
 )
 
 var tenantID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -20,7 +22,7 @@ func (c *Config) check(p *problems) {
 		catalog.check(p, join("catalogs", name))
 	}
 	for name, policy := range c.Policies {
-		policy.check(p, join("policies", name))
+		policy.check(p, join("policies", name), c.Broker.MaxAge)
 	}
 	p.that(len(c.Tenants) > 0, "tenants", "is empty; configure at least one tenant")
 	for i, t := range c.Tenants {
@@ -65,6 +67,9 @@ func (c *Config) checkBroker(p *problems) {
 	p.that(b.MaxBytes >= 1<<20, "broker.maxBytes", "is under 1 MiB; give the bytes that a full maxAge of registrations takes")
 	p.that(b.VaultMaxBytes >= 1<<20, "broker.vaultMaxBytes", "is under 1 MiB; give the bytes that the registrations in flight take")
 	p.that(b.HighWater > 0 && b.HighWater < 1, "broker.highWater", "is %v; give a part such as 0.8", b.HighWater)
+	p.that(b.Rate >= 0 && b.Rate <= maxRate, "broker.rate", "is not within 0 and %d; give registrations per second, 0 where not known", maxRate)
+	p.that(b.Memory >= 0, "broker.memory", "is negative; give bytes, 0 where not known")
+	b.checkFootprint(p)
 }
 
 func (c *Config) checkAuth(p *problems) {
@@ -76,6 +81,7 @@ func (c *Config) checkAuth(p *problems) {
 		p.that(err == nil && len(sum) == 32, path+".sha256", "is not a SHA-256 in hex; hash the token, never write it in clear")
 		sums.claim(p, strings.ToLower(t.SHA256), path, ".sha256")
 		p.that(t.Subject != "", path+".subject", "is missing; name who uses the token")
+		p.that(t.Subject != events.ByPolicy, path+".subject", "is the name under which policies decide; choose another")
 		c.checkTenants(p, path+".tenants", t.Tenants)
 		checkRoles(p, path+".roles", t.Roles)
 	}

@@ -36,6 +36,11 @@ type Broker struct {
 	MaxBytes      int64    `yaml:"maxBytes"`      // of the events, default 8 GiB
 	VaultMaxBytes int64    `yaml:"vaultMaxBytes"` // of the sealed persons in flight, default 4 GiB
 	HighWater     float64  `yaml:"highWater"`     // default 0.8
+	// Rate is how many registrations per second are expected on the average of maxAge; default 0,
+	// not known. Where it is given, what they need is checked.
+	Rate float64 `yaml:"rate"`
+	// Memory is how many bytes each broker has for the subjects of its streams; default 0, not known.
+	Memory int64 `yaml:"memory"`
 }
 
 // Auth lists who may call. Tokens are stored hashed.
@@ -115,18 +120,37 @@ func Load(path string) (*Config, error) {
 
 // Parse is Load for content that was already read; name appears in its errors.
 func Parse(name string, raw []byte) (*Config, error) {
+	c, problems := Check(name, raw, 0)
+	errs := make([]error, len(problems))
+	for i, p := range problems {
+		errs[i] = p
+	}
+	return c, errors.Join(errs...)
+}
+
+// Check is Parse with the problems as values: the configuration is nil where there are any. A rate
+// above 0 stands for broker.rate.
+func Check(name string, raw []byte, rate float64) (*Config, []Problem) {
 	c := &Config{}
 	r := newReader()
 	if r.document(raw, c) {
+		if rate > 0 {
+			c.Broker.Rate = rate
+		}
 		c.check(&r.problems)
 	}
-	if err := r.report(name); err != nil {
-		return nil, err
+	if problems := r.report(name); len(problems) > 0 {
+		return nil, problems
 	}
-	sum := sha256.Sum256(raw)
-	c.Version = hex.EncodeToString(sum[:])[:12]
+	c.Version = VersionOf(raw)
 	c.resolve()
 	return c, nil
+}
+
+// VersionOf is the Version of a file's content.
+func VersionOf(raw []byte) string {
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])[:12]
 }
 
 func (c *Config) setDefaults() {
@@ -142,7 +166,8 @@ func (c *Config) setDefaults() {
 
 func (c *Config) resolve() {
 	for _, t := range c.Tenants {
-		t.Catalog, t.Policy = c.Catalogs[t.CatalogName], c.Policies[t.PolicyName]
+		t.Catalog, t.Policy, t.ConfigVersion = c.Catalogs[t.CatalogName], c.Policies[t.PolicyName], c.Version
+		t.Activation.ExpireAfter = t.Activation.expireAfter(c.Broker.MaxAge)
 		if t.Mail.FromName == "" {
 			t.Mail.FromName = t.Name
 		}
@@ -158,6 +183,17 @@ func (c *Config) Tenant(id string) (*Tenant, bool) {
 	return c.Tenants[i], true
 }
 
+// Institution returns a tenant by its institution id in the Candescent dialect.
+func (c *Config) Institution(id string) (*Tenant, bool) {
+	i := slices.IndexFunc(c.Tenants, func(t *Tenant) bool {
+		return t.Dialects.Candescent != nil && t.Dialects.Candescent.InstitutionID == id
+	})
+	if i < 0 {
+		return nil, false
+	}
+	return c.Tenants[i], true
+}
+
 // TenantIDs lists every tenant, disabled ones too, in the order of the file.
 func (c *Config) TenantIDs() []string {
 	ids := make([]string, len(c.Tenants))
@@ -166,3 +202,10 @@ func (c *Config) TenantIDs() []string {
 	}
 	return ids
 }
+
+//go:embed schema.json
+var schema []byte
+
+// Schema is the JSON Schema (2020-12) of the file. It knows the shape; what one setting demands of
+// another only Parse knows.
+func Schema() []byte { return slices.Clone(schema) }

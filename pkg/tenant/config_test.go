@@ -3,6 +3,7 @@ package tenant
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +17,7 @@ catalogs:
     version: "1"
     defaultCategory: B2C
     categories: [{databaseId: d1, categoryId: B2C, name: People, level: LOW}]
-policies: {standard: {version: "1"}}
+policies: {standard: {version: "1", screening: {off: true}}}
 tenants:
   - id: acme
     name: Acme
@@ -37,25 +38,27 @@ func parse(t *testing.T, text string) *Config {
 
 func TestWhatAFileLeavesOutHasItsDefault(t *testing.T) {
 	c := parse(t, small)
-	if want := (Broker{Duration(168 * time.Hour), 1, 8 << 30, 4 << 30, 0.8}); c.Broker != want {
+	if want := (Broker{MaxAge: Duration(168 * time.Hour), Replicas: 1, MaxBytes: 8 << 30, VaultMaxBytes: 4 << 30, HighWater: 0.8}); c.Broker != want {
 		t.Errorf("broker %+v, want %+v", c.Broker, want)
 	}
 	a, _ := c.Tenant("acme")
-	if want := (Activation{Duration(24 * time.Hour), Duration(time.Minute), 5, 10}); a.Activation != want {
+	if want := (Activation{Duration(24 * time.Hour), Duration(time.Minute), 5, 10, Duration(144 * time.Hour), 0, false, 30}); a.Activation != want {
 		t.Errorf("activation %+v, want %+v", a.Activation, want)
 	}
 	for setting, ok := range map[string]bool{
 		"unique":              slices.Equal(a.Unique, []string{"email", "username"}),
 		"roles":               slices.Equal(a.Roles, []string{"ACCOUNT_OWNER", "USER"}),
-		"password":            a.Password == Password{8, 256},
+		"password":            a.Password.MinLength == 8 && a.Password.MaxLength == 256 && a.Password.Words == nil,
 		"argon2":              a.Argon2 == Argon2{19456, 2, 1},
+		"page":                a.Page == Page{"#1f4e79"},
 		"syncTimeout":         a.SyncTimeout == Duration(10*time.Second),
 		"limits":              a.Limits == Limits{},
-		"mail":                a.Mail == Mail{"no-reply@acme.example", "Acme", "en"},
+		"mail":                reflect.DeepEqual(a.Mail, Mail{From: "no-reply@acme.example", FromName: "Acme", Language: "en"}),
 		"policy":              a.Policy == c.Policies["standard"] && a.Policy.Medium == 40 && a.Policy.High == 70,
 		"catalog":             a.Catalog == c.Catalogs["people"],
 		"fincode":             *a.Dialects.Fincode == Fincode{Auth: "token", Platform: "fincode"},
 		"candescent":          a.Dialects.Candescent.UserNameMin == 8 && a.Dialects.Candescent.UserNameMax == 20,
+		"its passwords":       a.Dialects.Candescent.PasswordMin == 6 && a.Dialects.Candescent.PasswordMax == 32,
 		"a dialect left out":  a.Dialects.FinHub == nil,
 		"an unknown tenant":   !slices.Contains(c.TenantIDs(), "other"),
 		"the list of tenants": slices.Equal(c.TenantIDs(), []string{"acme"}),
@@ -81,6 +84,17 @@ func TestTheVersionNamesTheContent(t *testing.T) {
 	a, same, other := parse(t, small), parse(t, small), parse(t, small+"# changed\n")
 	if len(a.Version) != 12 || a.Version != same.Version || a.Version == other.Version {
 		t.Errorf("versions %q, %q of the same and %q of other content", a.Version, same.Version, other.Version)
+	}
+}
+
+func TestATenantNamesItsVersionAndAReplacementChangesNoTenant(t *testing.T) {
+	first, second := parse(t, small), parse(t, strings.Replace(small, "name: Acme", "name: Acne", 1))
+	live := NewLive(first)
+	before, _ := live.Tenant("acme")
+	live.Replace(second)
+	after, _ := live.Tenant("acme")
+	if before.ConfigVersion != first.Version || after.ConfigVersion != second.Version || before.Name != "Acme" || after.Name != "Acne" {
+		t.Errorf("before %s %s, after %s %s", before.ConfigVersion, before.Name, after.ConfigVersion, after.Name)
 	}
 }
 

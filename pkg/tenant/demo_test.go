@@ -28,13 +28,18 @@ func TestTheDemonstrationHasOneTenantOfEachDialectWithoutLimits(t *testing.T) {
 	}
 	agreement := []Disclosure{{"online-banking-agreement", "1"}}
 	for sentence, ok := range map[string]bool{
-		"CloudVault is strict":                        *tenant(cloudVault).Dialects.FinHub == FinHub{},
-		"Finsei is lenient":                           *tenant(finsei).Dialects.FinHub == FinHub{LenientHeaders: true, FlatBody: true},
-		"RemitJunction takes no bearer":               tenant(remit).Dialects.Fincode.Auth == "none",
-		"RemitJunction takes plain passwords":         tenant(remit).Dialects.Fincode.AllowPlain,
-		"RemitJunction stays open only in the demo":   !tenant(remit).Dialects.Fincode.AllowAnonymous,
-		"the institution is found by its id":          tenant(institution).Dialects.Candescent.InstitutionID == institution,
-		"the institution requires the agreement":      slices.Equal(tenant(institution).Dialects.Candescent.Disclosures, agreement),
+		"CloudVault is strict":                      *tenant(cloudVault).Dialects.FinHub == FinHub{},
+		"Finsei is lenient":                         *tenant(finsei).Dialects.FinHub == FinHub{LenientHeaders: true, FlatBody: true},
+		"RemitJunction takes no bearer":             tenant(remit).Dialects.Fincode.Auth == "none",
+		"RemitJunction takes plain passwords":       tenant(remit).Dialects.Fincode.AllowPlain,
+		"RemitJunction stays open only in the demo": !tenant(remit).Dialects.Fincode.AllowAnonymous,
+		"the institution is found by its id":        tenant(institution).Dialects.Candescent.InstitutionID == institution,
+		"the institution requires the agreement":    slices.Equal(tenant(institution).Dialects.Candescent.Disclosures, agreement),
+		"only the institution has the id": func() bool {
+			found, ok := c.Institution(institution)
+			_, no := c.Institution(cloudVault)
+			return ok && found == tenant(institution) && !no
+		}(),
 		"spouses at the institution share an address": !slices.Contains(tenant(institution).Unique, "email"),
 		"nobody shares an address elsewhere":          slices.Contains(tenant(remit).Unique, "email"),
 	} {

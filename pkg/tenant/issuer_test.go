@@ -226,3 +226,26 @@ func TestAnIssuerIsDiscoveredWithItsFirstTokenAndThenNoMore(t *testing.T) {
 		t.Errorf("discovered %d times", n)
 	}
 }
+
+func TestAnIssuerThatStaysKeepsItsKeysWhenOthersAreReplaced(t *testing.T) {
+	p := newIdentityProvider(t)
+	a := p.authenticator(t)
+	bearer := p.token(t, nil)
+	if _, err := a.Authenticate(t.Context(), bearer); err != nil {
+		t.Fatal(err)
+	}
+	same := Issuer{Issuer: p.URL, Audience: "usher"}
+	if err := a.Replace(Auth{OIDC: []Issuer{same, {Issuer: "https://other.example", Audience: "usher"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Authenticate(t.Context(), bearer); err != nil || p.discovered.Load() != 1 {
+		t.Errorf("after %d discoveries: %v", p.discovered.Load(), err)
+	}
+	same.Audience = "another"
+	if err := a.Replace(Auth{OIDC: []Issuer{same}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Authenticate(t.Context(), bearer); !errors.Is(err, ErrUnauthenticated) {
+		t.Errorf("a token of another audience: %v", err)
+	}
+}

@@ -2,13 +2,26 @@ package tenant
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/token"
 )
+
+// Problem is something wrong with a file.
+type Problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`   // from 1
+	Column  int    `json:"column"` // from 1
+	Path    string `json:"path"`   // of the setting; "" for the whole file
+	Message string `json:"message"`
+}
+
+// Error is file:line:column path: what is wrong; how to mend it.
+func (p Problem) Error() string {
+	return fmt.Sprintf("%s:%d:%d %s", p.File, p.Line, p.Column, strings.TrimPrefix(p.Path+": "+p.Message, ": "))
+}
 
 // problem is something wrong at a path of the file, and how to mend it.
 type problem struct{ path, what string }
@@ -44,26 +57,17 @@ func within(path, above string) bool {
 	return ok && (rest == "" || above == "" || rest[0] == '.' || rest[0] == '[')
 }
 
-// report joins the problems in the order of the file, or returns nil when there is none.
-func (r *reader) report(name string) error {
-	type line struct {
-		at   token.Position
-		text string
-	}
-	var lines []line
+// report lists the problems in the order of the file.
+func (r *reader) report(name string) []Problem {
+	var list []Problem
 	for _, p := range r.problems.all() {
 		at := r.position(p.path)
-		lines = append(lines, line{at, fmt.Sprintf("%s:%d:%d %s", name, at.Line, at.Column, strings.TrimPrefix(p.path+": "+p.what, ": "))})
+		list = append(list, Problem{File: name, Line: at.Line, Column: at.Column, Path: p.path, Message: p.what})
 	}
-	slices.SortStableFunc(lines, func(a, b line) int {
-		return cmp.Or(cmp.Compare(a.at.Line, b.at.Line), cmp.Compare(a.at.Column, b.at.Column), strings.Compare(a.text, b.text))
+	slices.SortStableFunc(list, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Error(), b.Error()))
 	})
-	lines = slices.Compact(lines)
-	all := make([]error, len(lines))
-	for i, l := range lines {
-		all[i] = errors.New(l.text)
-	}
-	return errors.Join(all...)
+	return slices.Compact(list)
 }
 
 // position is where a path stands, or the nearest one above it that the file has.

@@ -222,11 +222,14 @@ func (r *reader) list(node ast.Node, into reflect.Value, path string) {
 }
 
 func (r *reader) text(node ast.Node, into encoding.TextUnmarshaler, path string) {
-	s, ok := node.(*ast.StringNode)
-	if !ok {
-		s = &ast.StringNode{}
+	var text string
+	switch n := node.(type) {
+	case *ast.StringNode:
+		text = n.Value
+	case *ast.LiteralNode:
+		text = n.Value.Value
 	}
-	if err := into.UnmarshalText([]byte(s.Value)); err != nil {
+	if err := into.UnmarshalText([]byte(text)); err != nil {
 		r.misfit(path, node, "%s", err)
 	}
 }
