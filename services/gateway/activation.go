@@ -1,12 +1,11 @@
 package gateway
 
 import (
+	"context"
 	"crypto/hmac"
-	"embed"
 	"errors"
-	"fmt"
-	"html/template"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -28,14 +27,17 @@ const decisionTime = 10 * time.Second
 
 // refusals words why a code did not activate.
 var refusals = map[string]*failure{
-	events.WrongCode:   fail(http.StatusBadRequest, "wrong-code", "code is not right; check the mail"),
-	events.CodeExpired: fail(http.StatusGone, "code-expired", "code has expired; ask for a new mail"),
-	events.CodeLocked:  fail(http.StatusTooManyRequests, "code-locked", "too many wrong codes; ask for a new mail"),
+	events.WrongCode:               fail(http.StatusBadRequest, "wrong-code", "code is not right; check the mail"),
+	events.CodeExpired:             fail(http.StatusGone, "code-expired", "code has expired; ask for a new mail"),
+	events.CodeExpiredRegistration: fail(http.StatusGone, "registration-expired", "the registration was not activated in time; register again with a new Idempotency-Key"),
+
+	events.CodeLocked: fail(http.StatusTooManyRequests, "code-locked", "too many wrong codes; ask for a new mail"),
 }
 
 // activate presents a code to accounts and waits for the decision. What the history decides
 // already is answered without presenting it.
-func (g *gateway) activate(r *http.Request, t *tenant.Tenant, id, code string) (activated, *failure) {
+// password is the one that comes with the code, "" where none does.
+func (g *gateway) activate(r *http.Request, t *tenant.Tenant, id, code, password string) (activated, *failure) {
 	if code == "" || len(code) > 64 {
 		return activated{}, fail(http.StatusBadRequest, "malformed", "code is required: the one in the mail")
 	}
@@ -61,9 +63,8 @@ func (g *gateway) activate(r *http.Request, t *tenant.Tenant, id, code string) (
 		return activated{}, g.intake.internal(r.Context(), err)
 	}
 	defer watch.stop()
-	err = g.env.Bus.Publish(r.Context(), t.ID, id, presented)
-	if err != nil && !errors.Is(err, bus.ErrExists) {
-		return activated{}, g.intake.internal(r.Context(), err)
+	if f := g.present(r.Context(), t, id, history, presented, password); f != nil {
+		return activated{}, f
 	}
 	history, decided := watch.until(r.Context(), decisionTime, func(h []events.Record) bool { return decisionOn(h, request) != nil })
 	if !decided {
@@ -72,13 +73,37 @@ func (g *gateway) activate(r *http.Request, t *tenant.Tenant, id, code string) (
 	return g.decided(history, request)
 }
 
+// present stores the request for an activation, with the password in the vault where one is needed.
+// A client that goes away meanwhile leaves no password there that no stored request names.
+func (g *gateway) present(ctx context.Context, t *tenant.Tenant, id string, history []events.Record, presented events.ActivationRequested, password string) (f *failure) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	if presented.Vault, f = g.choose(ctx, t, id, history, password); f != nil {
+		return f
+	}
+	err := g.env.Bus.Publish(ctx, t.ID, id, presented)
+	if errors.Is(err, bus.ErrExists) {
+		g.withdraw(ctx, t.ID, id, presented)
+		return nil
+	}
+	if err != nil {
+		return g.intake.internal(ctx, err)
+	}
+	return nil
+}
+
 // known answers for a code as far as the history does.
 func (g *gateway) known(history []events.Record, presented events.ActivationRequested) (result activated, f *failure, known bool) {
 	_, _, exists := find[events.AccountCreated](history)
+	_, _, ended := find[events.Expired](history)
 	by, at, active := find[events.AccountActivated](history)
 	switch {
+	case erasing(history):
+		return activated{}, erasedAccount, true
 	case !exists:
 		return activated{}, fail(http.StatusConflict, "not-awaiting-activation", "the registration has no account to activate; read its status"), true
+	case ended:
+		return activated{}, refusals[events.CodeExpiredRegistration], true
 	case decisionOn(history, presented.RequestID) != nil:
 		result, f = g.decided(history, presented.RequestID)
 		return result, f, true
@@ -88,10 +113,11 @@ func (g *gateway) known(history []events.Record, presented events.ActivationRequ
 		return activated{}, refusals[events.WrongCode], true
 	case hashOf(history, presented.RequestID) != "":
 		return activated{}, nil, false // presented before and not decided yet
-	case locked(history) || count(history, events.StepActivation) >= mostActivations:
-		return activated{}, refusals[events.CodeLocked], true
+	case count(history, events.StepActivation) >= mostActivations:
+		return activated{}, fail(http.StatusTooManyRequests, "too-many-tries", "too many codes were tried; register again"), true
 	}
-	return activated{}, nil, false
+	f = triesClosed(history, time.Now())
+	return activated{}, f, f != nil
 }
 
 // hashOf is the hash of the code that a request presented, or "".
@@ -137,21 +163,6 @@ func (p *presenting) enter(registration string) (leave func(), f *failure) {
 	}, nil
 }
 
-// locked reports whether accounts refused the last code because of too many wrong ones and has
-// issued no other since: it would refuse this one too.
-func locked(history []events.Record) bool {
-	locked := false
-	for _, r := range history {
-		switch e := r.Event.(type) {
-		case events.ActivationRefused:
-			locked = e.Code == events.CodeLocked
-		case events.CodeIssued:
-			locked = false
-		}
-	}
-	return locked
-}
-
 func count(history []events.Record, step events.Step) (n int) {
 	for _, r := range history {
 		if r.Subject.Step == step {
@@ -195,12 +206,8 @@ func decisionOn(history []events.Record, request string) events.Event {
 }
 
 func (g *gateway) decided(history []events.Record, request string) (activated, *failure) {
-	refused, isRefused := decisionOn(history, request).(events.ActivationRefused)
-	if isRefused && refused.Code != events.AlreadyActive {
-		if f, known := refusals[refused.Code]; known {
-			return activated{}, f
-		}
-		return activated{}, fail(http.StatusConflict, "not-activated", "the code did not activate the account")
+	if r, refused := refusalOf(history, request); refused.Code != "" && refused.Code != events.AlreadyActive {
+		return activated{}, wordRefusal(refused, time.Since(r.Stored))
 	}
 	_, at, _ := find[events.AccountActivated](history)
 	return activated{at.Stored.UTC()}, nil
@@ -219,14 +226,15 @@ func (g *gateway) postActivation(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var request struct {
-		Code string `json:"code"`
+		Code     string `json:"code"`
+		Password string `json:"password"`
 	}
 	if err := jsonbody.Decode(body, &request, jsonbody.RefuseUnknown()); err != nil {
 		nativeProblem(w, native.Malformed(err))
 		return
 	}
 	id := mux.Vars(r)["id"]
-	result, f := g.activate(r, c.tenant, id, request.Code)
+	result, f := g.activate(r, c.tenant, id, request.Code, request.Password)
 	if f != nil {
 		nativeFail(w, f)
 		return
@@ -243,12 +251,8 @@ func (g *gateway) postResend(w http.ResponseWriter, r *http.Request) {
 		nativeFail(w, f)
 		return
 	}
-	if _, _, exists := find[events.AccountCreated](history); !exists {
-		nativeFail(w, fail(http.StatusConflict, "not-awaiting-activation", "the registration has no account to activate; read its status"))
-		return
-	}
 	id, k := mux.Vars(r)["id"], count(history, events.StepResend)+1
-	if f := resendRefused(history, k, time.Now()); f != nil {
+	if f := resendClosed(history, k, time.Now()); f != nil {
 		nativeFail(w, f)
 		return
 	}
@@ -260,7 +264,7 @@ func (g *gateway) postResend(w http.ResponseWriter, r *http.Request) {
 	defer watch.stop()
 	err = g.env.Bus.Publish(r.Context(), c.tenant.ID, id, events.ResendRequested{K: k, Actor: c.Subject})
 	if errors.Is(err, bus.ErrExists) {
-		nativeFail(w, &failure{http.StatusTooManyRequests, "too-many-requests", "another resend is under way; retry later", retryHint})
+		nativeFail(w, resendUnderWay)
 		return
 	}
 	if err != nil {
@@ -269,25 +273,48 @@ func (g *gateway) postResend(w http.ResponseWriter, r *http.Request) {
 	}
 	var decision events.Event
 	watch.until(r.Context(), decisionTime, func(h []events.Record) bool {
-		for _, record := range h {
-			if record.Subject.Step == events.StepCode && record.Subject.N == fmt.Sprint(k) {
-				decision = record.Event
-			}
-		}
+		decision = resendDecision(h, k).Event
 		return decision != nil
 	})
 	resendAnswer(w, id, decision)
 }
 
-// resendRefused answers without asking accounts where the history tells that resend k is in
-// vain.
-func resendRefused(history []events.Record, k int, now time.Time) *failure {
+// resendDecision is what accounts decided about resend k; its event is nil where that is not known yet.
+func resendDecision(history []events.Record, k int) events.Record {
 	for _, r := range history {
-		refused, ok := r.Event.(events.ResendRefused)
-		if !ok || refused.K != k-1 {
-			continue
+		if r.Subject.Step == events.StepCode && r.Subject.N == strconv.Itoa(k) {
+			return r
 		}
-		age := now.Sub(r.Stored)
+	}
+	return events.Record{}
+}
+
+var resendUnderWay = tooMany("another resend is under way; retry later", retryHint)
+
+// resendClosed tells why resend k of a registration is in vain, as far as the history does.
+func resendClosed(history []events.Record, k int, now time.Time) *failure {
+	if erasing(history) {
+		return erasedAccount
+	}
+	if _, _, ended := find[events.Expired](history); ended {
+		return refusals[events.CodeExpiredRegistration]
+	}
+	if _, _, exists := find[events.AccountCreated](history); !exists {
+		return fail(http.StatusConflict, "not-awaiting-activation", "the registration has no account to activate; read its status")
+	}
+	return resendRefused(history, k, now)
+}
+
+// resendRefused answers without asking accounts where the history tells that resend k is in
+// vain. While the one before is not decided none is asked for: else each click while accounts is down
+// would take one of those that a registration has.
+func resendRefused(history []events.Record, k int, now time.Time) *failure {
+	last := resendDecision(history, k-1)
+	if k > 1 && last.Event == nil {
+		return resendUnderWay
+	}
+	if refused, ok := last.Event.(events.ResendRefused); ok {
+		age := now.Sub(last.Stored)
 		wait := time.Duration(refused.RetrySeconds)*time.Second - age
 		if refused.Code == events.ResendClosed || wait > 0 && age < refusalStands {
 			return wordResend(refused, wait)
@@ -318,38 +345,4 @@ func resendAnswer(w http.ResponseWriter, id string, decision events.Event) {
 	}
 	w.Header().Set("Location", statusPath(id))
 	writeJSON(w, http.StatusAccepted, map[string]any{"id": id, "statusUrl": statusPath(id)})
-}
-
-//go:embed activate.html activate.js
-var pages embed.FS
-
-var activatePage = template.Must(template.ParseFS(pages, "activate.html"))
-
-// activationPage is the public page of the link in the mail. GET only renders, since mail
-// scanners follow links; the code stays in the fragment, which no server sees; POST activates.
-// Every failure reads the same.
-func (g *gateway) activationPage(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Referrer-Policy", "no-referrer")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-	view := struct{ Name, State string }{State: "form"}
-	if t, known := g.env.Config.Tenant(mux.Vars(r)["tenant"]); known {
-		view.Name = t.Name
-		if r.Method == http.MethodPost {
-			view.State = g.activateByForm(w, r, t)
-		}
-	}
-	_ = activatePage.Execute(w, view)
-}
-
-func (g *gateway) activateByForm(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) string {
-	if g.access.limits.activation(g.access.address(r)) > 0 {
-		return "failed"
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
-	if _, f := g.activate(r, t, mux.Vars(r)["id"], r.PostFormValue("code")); f != nil {
-		return "failed"
-	}
-	return "done"
 }

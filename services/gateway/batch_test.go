@@ -32,7 +32,7 @@ func (w *world) batch(body string) []native.Result {
 	return results(w.t, bytes.NewReader(a.body))
 }
 
-func results(t *testing.T, in io.Reader) (all []native.Result) {
+func results(t testing.TB, in io.Reader) (all []native.Result) {
 	t.Helper()
 	for d := json.NewDecoder(in); ; {
 		var r native.Result
@@ -144,7 +144,7 @@ func (c *counted) Read(p []byte) (int, error) {
 // rawConn is a client that does as it is told.
 type rawConn struct {
 	net.Conn
-	t  *testing.T
+	t  testing.TB
 	in *bufio.Reader
 }
 

@@ -19,14 +19,17 @@ import (
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/app"
 	"github.com/usherhq/usher/pkg/bus"
+	"github.com/usherhq/usher/pkg/passwords"
+	"github.com/usherhq/usher/pkg/store"
 	"github.com/usherhq/usher/pkg/tenant"
 	"github.com/usherhq/usher/services/gateway/finhub"
+	"github.com/usherhq/usher/services/gateway/openapi"
 )
 
 // Service is the gateway.
-var Service = app.Service{Name: events.Gateway, Run: Run}
+var Service = app.Service{Name: events.Gateway, Schemas: []store.Schema{tombstoneSchema}, Run: Run}
 
-// Run serves HTTP on GATEWAY_ADDR and cleans the vault, until ctx ends.
+// Run serves HTTP on GATEWAY_ADDR until ctx ends.
 func Run(ctx context.Context, env *app.Env) error { return newGateway(env).run(ctx) }
 
 type gateway struct {
@@ -35,6 +38,7 @@ type gateway struct {
 	access      *access
 	provisioned *provisioned
 	presenting  *presenting
+	blocklist   *passwords.Blocklist
 	waiting     atomic.Int64        // callers that wait for an outcome
 	lines       *semaphore.Weighted // bytes of the lines under way of all batches
 	stall       time.Duration       // after which a client of a batch that does nothing is cut off
@@ -48,10 +52,10 @@ func newGateway(env *app.Env) *gateway {
 		env: env,
 		intake: &intake{
 			bus: env.Bus, vault: env.Vault, keys: env.Keys, config: env.Config,
-			room: bus.NewHighWater(env.Bus, env.Config.Broker.HighWater), open: newUnfinished(env.Bus, env.Config.Tenants),
+			room: bus.NewHighWater(env.Bus, func() float64 { return env.Config.Current().Broker.HighWater }), open: newUnfinished(env),
 			turns: semaphore.NewWeighted(mostStoring),
 		},
-		access:      &access{auth: env.Auth, config: env.Config, limits: newLimits(env.Config.Auth.FailuresPerAddress)},
+		access:      &access{guard: tenant.NewGuard(env.Auth), limits: newLimits(), anonymous: env.AllowAnonymous},
 		provisioned: &provisioned{bus: env.Bus},
 		presenting:  &presenting{open: map[string]int{}},
 		lines:       semaphore.NewWeighted(batchMemory),
@@ -63,6 +67,12 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	if g.duration, err = newDuration(g.env.Telemetry.Meter); err != nil {
 		return fmt.Errorf("make metrics: %w", err)
 	}
+	if err := g.intake.room.Observe(g.env.Telemetry.Meter); err != nil {
+		return err
+	}
+	if g.blocklist, err = passwords.Open(g.env.Getenv(passwords.Setting)); err != nil {
+		return err
+	}
 	addr := g.env.Getenv("GATEWAY_ADDR")
 	if addr == "" {
 		return errors.New("GATEWAY_ADDR is not set; give the address to listen on, e.g. 127.0.0.1:8080")
@@ -73,33 +83,33 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	g.stopping = ctx.Done()
 	group.Go(func() error { g.intake.room.Watch(ctx); return nil })
 	group.Go(func() error { g.intake.open.watch(ctx); return nil })
-	group.Go(func() error { return app.Serve(ctx, addr, g.routes()) })
+	erasure := newErasure(g.env)
+	group.Go(func() error { erasure.sweep(ctx, g.env.Log); return nil })
 	group.Go(func() error {
-		return g.env.Bus.Run(ctx, bus.On(g.onRegistrationRejected), bus.On(g.onActivationSent))
+		return g.env.Bus.Run(ctx, bus.On(erasure.onErasureRequested), bus.On(erasure.onRegistrationExpired), bus.On(erasure.onErased))
 	})
+	group.Go(func() error { return g.env.Serve(ctx, addr, g.routes()) })
 	return group.Wait()
 }
 
 func (g *gateway) routes() http.Handler {
-	r := mux.NewRouter()
-	r.Use(g.cors)
-	r.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		nativeFail(w, fail(http.StatusNotFound, "not-found", "there is nothing at this path"))
-	})
-	r.MethodNotAllowedHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		nativeFail(w, fail(http.StatusMethodNotAllowed, "method-not-allowed", "this path does not take this method"))
-	})
+	r := mux.NewRouter().SkipClean(true)
+	r.Use(g.cors(r))
+	r.NotFoundHandler = g.outside(r, notFound)
+	r.MethodNotAllowedHandler = g.outside(r, methodNotAllowed(r))
 	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
 		r.Handle(path, g.env.Ops)
 	}
 	r.HandleFunc("/activate.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, pages, "activate.js") })
+	r.PathPrefix("/openapi/").Handler(openapi.Handler(Documents(), notFound)).Methods(http.MethodGet, http.MethodHead, http.MethodOptions)
 	api := r.NewRoute().Subrouter()
 	api.Use(g.traced)
 	api.Use(traceparent)
 	api.HandleFunc("/v1/registrations", g.postNative).Methods(http.MethodPost, http.MethodOptions)
 	api.HandleFunc("/v1/registrations:batch", g.postBatch).Methods(http.MethodPost, http.MethodOptions)
-	api.HandleFunc("/v1/registrations/{id}", g.getRegistration).Methods(http.MethodGet, http.MethodOptions)
-	api.HandleFunc("/v1/registrations/{id}/events", g.streamRegistration).Methods(http.MethodGet)
+	api.HandleFunc("/v1/registrations/{id}", g.getRegistration).Methods(http.MethodGet, http.MethodHead, http.MethodOptions)
+	api.HandleFunc("/v1/registrations/{id}/personal-data", g.deletePersonalData).Methods(http.MethodDelete, http.MethodOptions)
+	api.HandleFunc("/v1/registrations/{id}/events", g.streamRegistration).Methods(http.MethodGet, http.MethodOptions)
 	api.HandleFunc("/v1/registrations/{id}/activation", g.postActivation).Methods(http.MethodPost, http.MethodOptions)
 	api.HandleFunc("/v1/registrations/{id}/activation/resend", g.postResend).Methods(http.MethodPost, http.MethodOptions)
 	api.HandleFunc("/api/v2.1/customer/individual/registration", g.postFinHub(finhubSingular)).Methods(http.MethodPost, http.MethodOptions)
@@ -109,12 +119,14 @@ func (g *gateway) routes() http.Handler {
 		"/api/v2.1/customers/individual/categorization/hierarchy": finhub.SmartHierarchy,
 	} {
 		for _, end := range []string{"", "/", "/{tenantId}"} {
-			api.HandleFunc(path+end, g.getHierarchy(render)).Methods(http.MethodGet, http.MethodOptions)
+			api.HandleFunc(path+end, g.getHierarchy(render)).Methods(http.MethodGet, http.MethodHead, http.MethodOptions)
 		}
 	}
 	api.HandleFunc("/api/v2.1/customer/individual/{id}/activation", g.postFinHubActivation).Methods(http.MethodPost, http.MethodOptions)
-	api.HandleFunc("/activate/{tenant}/{id}", g.activationPage).Methods(http.MethodGet, http.MethodPost)
-	return r
+	api.HandleFunc(candescentPath, g.postCandescent).Methods(http.MethodPost, http.MethodOptions)
+	api.HandleFunc("/api/v6/services/usermanagement/register-customer", g.postFincode).Methods(http.MethodPost, http.MethodOptions)
+	api.HandleFunc("/activate/{tenant}/{id}", g.activationPage).Methods(http.MethodGet, http.MethodHead, http.MethodPost)
+	return pinned(g.env.Config, r)
 }
 
 // traceparent tells the client the trace of its request (W3C Trace Context).

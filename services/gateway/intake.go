@@ -35,10 +35,12 @@ const (
 
 // intake stores registrations.
 type intake struct {
-	bus    *bus.Bus
-	vault  *vault.Vault
-	keys   *keys.Ring
-	config *tenant.Config
+	bus   *bus.Bus
+	vault *vault.Vault
+	keys  *keys.Ring
+	// config is the one in force: a request that took long is not stored for a tenant that was
+	// disabled or removed meanwhile.
+	config *tenant.Live
 	room   *bus.HighWater
 	open   *unfinished
 	turns  *semaphore.Weighted // of registrations being stored
@@ -50,6 +52,7 @@ type submission struct {
 	registration events.Registration
 	password     string
 	id           string // of the registration: the same for the same idempotency key
+	audit        *events.Audit
 }
 
 // accept returns once the registration is stored. The same id with the same content is the
@@ -68,6 +71,9 @@ func (i *intake) accept(ctx context.Context, s submission) (acceptedAt time.Time
 		return time.Time{}, unavailable("more registrations come than can be stored now; retry with the same Idempotency-Key")
 	}
 	defer i.turns.Release(1)
+	if t, known := i.config.Tenant(s.tenant.ID); !known || t.Disabled {
+		return time.Time{}, tenantDisabled()
+	}
 	i.room.Admit()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
@@ -75,10 +81,22 @@ func (i *intake) accept(ctx context.Context, s submission) (acceptedAt time.Time
 	if err != nil {
 		return time.Time{}, i.internal(ctx, err)
 	}
-	if requested.Vault, err = i.seal(ctx, s); err != nil {
+	entry, err := i.entry(s)
+	if err != nil {
 		return time.Time{}, i.internal(ctx, err)
 	}
-	err = i.bus.Publish(ctx, s.tenant.ID, s.id, requested)
+	requested.Vault, err = i.vault.PutFirst(ctx, s.tenant.ID, s.id, entry)
+	if errors.Is(err, vault.ErrOccupied) {
+		return i.repeat(ctx, s, requested, entry)
+	}
+	if err != nil {
+		return time.Time{}, i.internal(ctx, err)
+	}
+	return i.accepted(ctx, s, requested, i.bus.Publish(ctx, s.tenant.ID, s.id, requested))
+}
+
+// accepted answers for a request that was published with this result.
+func (i *intake) accepted(ctx context.Context, s submission, requested events.Requested, err error) (time.Time, *failure) {
 	switch {
 	case err == nil:
 		return time.Now(), nil
@@ -86,6 +104,39 @@ func (i *intake) accept(ctx context.Context, s submission) (acceptedAt time.Time
 		return i.again(ctx, s, requested)
 	}
 	return time.Time{}, i.internal(ctx, err)
+}
+
+// repeat accepts a request that was tried before: its registration is stored, or is being stored
+// now, or only its entry is there. In the last case nobody needs that one any more as soon as the
+// registration is stored with another.
+func (i *intake) repeat(ctx context.Context, s submission, requested events.Requested, entry vault.Entry) (time.Time, *failure) {
+	_, err := i.bus.StoredAt(ctx, events.SubjectOf(s.tenant.ID, s.id, requested))
+	if err == nil {
+		return i.again(ctx, s, requested)
+	}
+	if !errors.Is(err, bus.ErrAbsent) {
+		return time.Time{}, i.internal(ctx, err)
+	}
+	if requested.Vault, err = i.vault.Put(ctx, s.tenant.ID, s.id, entry); err != nil {
+		return time.Time{}, i.internal(ctx, err)
+	}
+	err = i.bus.Publish(ctx, s.tenant.ID, s.id, requested)
+	if err == nil {
+		i.forgetTries(ctx, s, requested.Vault, requested.Vault)
+	}
+	return i.accepted(ctx, s, requested, err)
+}
+
+// forgetTries takes out of the vault what tries left that the stored registration does not name: those
+// before its own entry, and the entry of this request. What stays in it would count as unfinished.
+func (i *intake) forgetTries(ctx context.Context, s submission, stored, own uint64) {
+	err := i.vault.ClearBefore(ctx, s.tenant.ID, s.id, stored)
+	if own > stored {
+		err = errors.Join(err, i.vault.Withdraw(ctx, own))
+	}
+	if err != nil {
+		i.bus.Log().WarnContext(ctx, "vault entry of another try not deleted", "error", err)
+	}
 }
 
 // turn waits until a registration may be stored, or its client has gone.
@@ -117,15 +168,20 @@ func (i *intake) requested(s submission) (events.Requested, error) {
 		return events.Requested{}, fmt.Errorf("derive ids: %w", err)
 	}
 	return events.Requested{Carried: events.Carried{
-		Channel: s.registration.Channel, Dialect: s.registration.Dialect, UserID: user, PersonID: person, MAC: mac, Config: i.config.Version,
-	}}, nil
+		Channel: s.registration.Channel, Dialect: s.registration.Dialect, UserID: user, PersonID: person, MAC: mac, Config: s.tenant.ConfigVersion,
+	}, Audit: s.audit}, nil
 }
 
-// contentMAC identifies what was asked for, password included: not who sent it, nor what
-// this version of the gateway makes of it.
+// contentMAC identifies what was asked for, password and findings included: not who sent it, nor
+// what this version of the gateway makes of a claim or a password.
 func (i *intake) contentMAC(s submission) (string, error) {
 	content := s.registration
-	content.Client, content.Password, content.Findings = events.Client{}, events.PasswordFacts{}, nil
+	content.Client, content.Password = events.Client{}, events.PasswordFacts{}
+	if content.Claim != nil {
+		claim := *content.Claim
+		claim.Place = ""
+		content.Claim = &claim
+	}
 	plain, err := json.Marshal(content)
 	if err != nil {
 		return "", fmt.Errorf("encode content: %w", err)
@@ -134,20 +190,20 @@ func (i *intake) contentMAC(s submission) (string, error) {
 	return hex.EncodeToString(mac), err
 }
 
-// seal puts the person and the password into the vault.
-func (i *intake) seal(ctx context.Context, s submission) (uint64, error) {
+// entry is the person and the password, sealed to accounts.
+func (i *intake) entry(s submission) (vault.Entry, error) {
 	entry := vault.Entry{Registration: s.registration}
 	if s.password != "" {
 		sealed, err := i.keys.SealCredential(s.tenant.ID, s.id, []byte(s.password))
 		if err != nil {
-			return 0, fmt.Errorf("seal credential: %w", err)
+			return entry, fmt.Errorf("seal credential: %w", err)
 		}
 		entry.Credential = sealed
 	}
-	return i.vault.Put(ctx, s.tenant.ID, s.id, entry)
+	return entry, nil
 }
 
-// again answers for an id that is stored already, and takes its own vault entry back.
+// again answers for an id that is stored already, and takes its own vault entry back where it has one.
 func (i *intake) again(ctx context.Context, s submission, own events.Requested) (time.Time, *failure) {
 	stored, err := i.bus.StoredAt(ctx, events.SubjectOf(s.tenant.ID, s.id, own))
 	if err != nil {
@@ -157,16 +213,32 @@ func (i *intake) again(ctx context.Context, s submission, own events.Requested) 
 	if !ok {
 		return time.Time{}, i.internal(ctx, errors.New("stored request is of another type"))
 	}
-	if first.Vault != own.Vault {
-		if err := i.vault.Delete(ctx, own.Vault); err != nil {
-			i.bus.Log().WarnContext(ctx, "vault entry of a repeated request not deleted", "error", err)
-		}
+	erased, err := i.erased(ctx, s)
+	if err != nil {
+		return time.Time{}, i.internal(ctx, err)
 	}
+	if erased {
+		return time.Time{}, erasedUnder
+	}
+	i.forgetTries(ctx, s, first.Vault, own.Vault)
 	if !hmac.Equal([]byte(first.MAC), []byte(own.MAC)) {
 		return time.Time{}, fail(http.StatusUnprocessableEntity, "idempotency-key-reused",
 			"Idempotency-Key was used for another content; send a new key for a new registration")
 	}
 	return stored.Stored, nil
+}
+
+// erased reports whether a registration is erased, or is to be; then what a repeated request put
+// into the vault is erased too.
+func (i *intake) erased(ctx context.Context, s submission) (bool, error) {
+	_, err := i.bus.StoredAt(ctx, events.SubjectOf(s.tenant.ID, s.id, events.ErasureRequested{}))
+	if errors.Is(err, bus.ErrAbsent) {
+		return false, nil
+	}
+	if err == nil {
+		err = i.vault.Erase(ctx, s.tenant.ID, s.id)
+	}
+	return true, err
 }
 
 // longestKey bounds an idempotency key.
@@ -206,12 +278,28 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *failure) {
 	if f := takes("application/json", r.Header); f != nil {
 		return nil, f
 	}
+	return readWithin(w, r)
+}
+
+// readWithin reads a body within the limit of all dialects.
+func readWithin(w http.ResponseWriter, r *http.Request) ([]byte, *failure) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, jsonbody.MaxBytes))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, fail(http.StatusRequestEntityTooLarge, "too-large", "the body is larger than 256 KiB; send less")
 	case err != nil:
+		return nil, fail(http.StatusBadRequest, "malformed", "the body could not be read to its end")
+	}
+	return body, nil
+}
+
+// readBeginning reads a body; of one above the limit of all dialects so much that its decoder
+// sees that it is.
+func readBeginning(w http.ResponseWriter, r *http.Request) ([]byte, *failure) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, jsonbody.MaxBytes+1))
+	var tooLarge *http.MaxBytesError
+	if err != nil && !errors.As(err, &tooLarge) {
 		return nil, fail(http.StatusBadRequest, "malformed", "the body could not be read to its end")
 	}
 	return body, nil

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/usherhq/usher/events"
@@ -68,7 +69,7 @@ func (w *watcher) until(ctx context.Context, limit time.Duration, done func([]ev
 func answerable(history []events.Record) bool {
 	for _, r := range history {
 		switch r.Event.(type) {
-		case events.Rejected, events.AccountCreated, events.ReviewRequired, events.Failed:
+		case events.Rejected, events.AccountCreated, events.ReviewRequired, events.Failed, events.ErasureRequested, events.Erased:
 			return true
 		}
 	}
@@ -102,4 +103,26 @@ func (a acceptance) outcome(ctx context.Context, limit time.Duration) []events.R
 	}
 	history, _ := a.watch.until(ctx, limit, answerable)
 	return history
+}
+
+// answerVendor stores a registration and answers with its outcome, or with its history until then
+// where that takes longer than the tenant's time or than the client wants to wait.
+func (g *gateway) answerVendor(w http.ResponseWriter, r *http.Request, s submission, refuse func(http.ResponseWriter, *failure), outcome func([]events.Record)) {
+	prefer := preferenceOf(r)
+	most := time.Duration(s.tenant.SyncTimeout)
+	wait := min(prefer.within(most), most)
+	a, f := g.submit(r.Context(), s, wait)
+	if f != nil {
+		refuse(w, f)
+		return
+	}
+	defer a.stop()
+	w.Header().Set("X-Registration-ID", s.id)
+	prefer.header(w)
+	history := a.outcome(r.Context(), wait)
+	if erasing(history) {
+		refuse(w, erasedUnder)
+		return
+	}
+	outcome(history)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -51,7 +52,7 @@ func (g *gateway) postBatch(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", native.MediaTypeLines)
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	b := &batch{gateway: g, caller: c, client: g.client(r), body: &stallReader{r.Body, conn, ctx, g.stall}, keys: map[string]chan struct{}{}, results: make(chan chan native.Result, batchLines+1)}
+	b := &batch{gateway: g, request: r, version: configOf(r).Version, caller: c, client: g.client(r), body: &stallReader{r.Body, conn, ctx, g.stall}, keys: map[string]chan struct{}{}, results: make(chan chan native.Result, batchLines+1)}
 	defer b.endWith(ctx, cancel, conn)()
 	go b.read(ctx, newLineReader(http.MaxBytesReader(nil, io.NopCloser(b.body), batchBytes)))
 	for pending := range b.results {
@@ -89,12 +90,17 @@ func (g *gateway) enterBatch(r *http.Request) (caller, *failure) {
 // batch is one request for many registrations.
 type batch struct {
 	gateway *gateway
+	request *http.Request
 	caller  caller
 	client  events.Client
 	body    *stallReader
 	keys    map[string]chan struct{} // of the lines read: closed when the last with the key is done
 	// results has room for all: a client may send everything before it reads the first.
 	results chan chan native.Result
+
+	mu      sync.Mutex
+	version string   // of the configuration that the caller was last held against
+	refused *failure // by that version
 }
 
 // endWith stops reading when ctx ends, with the process or after batchTime, until what it
@@ -159,10 +165,42 @@ func (b *batch) guard(ctx context.Context, n int, work func() native.Result) (re
 
 // turn waits until a line of so many bytes may be stored.
 func (b *batch) turn(ctx context.Context, bytes int64) error {
-	if err := b.gateway.access.limits.await(ctx, b.caller.tenant); err != nil {
+	if err := b.gateway.access.limits.await(ctx, func() *tenant.Tenant { return b.now().tenant }); err != nil {
 		return err
 	}
 	return b.gateway.lines.Acquire(ctx, bytes)
+}
+
+// enter holds the caller against the configuration in force: a batch can take an hour, and each of
+// its lines is a registration of its own.
+func (b *batch) enter() (caller, *failure) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if current := b.gateway.env.Config.Current().Version; current != b.version {
+		b.version, b.refused = current, b.authenticate()
+	}
+	return b.now(), b.refused
+}
+
+func (b *batch) authenticate() *failure {
+	p, f := b.gateway.access.authenticate(b.request)
+	if f == nil && (!p.Has(tenant.Channel) || !p.Allows(b.caller.tenant.ID)) {
+		f = fail(http.StatusForbidden, "forbidden", "the token does not allow this tenant any more")
+	}
+	return f
+}
+
+// now is the caller with the tenant as it is configured now. A tenant that is gone takes no more.
+func (b *batch) now() caller {
+	c := b.caller
+	if t, known := b.gateway.env.Config.Tenant(c.tenant.ID); known {
+		c.tenant = t
+		return c
+	}
+	gone := *c.tenant
+	gone.Disabled = true
+	c.tenant = &gone
+	return c
 }
 
 // drain reads on for a while where a limit ended the batch: a client that sends everything first
@@ -220,7 +258,14 @@ func (b *batch) store(ctx context.Context, n int, registration events.Registrati
 	g := b.gateway
 	ctx, span := g.env.Telemetry.Tracer.Tracer("gateway").Start(ctx, "line of POST /v1/registrations:batch", trace.WithNewRoot(), trace.WithLinks(trace.LinkFromContext(ctx)))
 	defer span.End()
-	s, f := g.submission(ctx, b.caller, registration, password, key)
+	c, f := b.enter()
+	if f == nil {
+		f = g.intakeOpen(ctx, c.tenant, c.tenant.Dialects.Native)
+	}
+	var s submission
+	if f == nil {
+		s, f = g.submission(ctx, c, registration, password, key)
+	}
 	if f == nil {
 		_, f = g.intake.accept(ctx, s)
 	}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/gorilla/mux"
 
@@ -42,24 +41,9 @@ var (
 func (g *gateway) postFinHub(p finhubPath) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if s, ok := g.decodeFinHub(w, r, p.lenient); ok {
-			g.registerFinHub(w, r, s, p)
+			g.answerVendor(w, r, s, finhubFail, func(history []events.Record) { g.finhubOutcome(w, s, history, p) })
 		}
 	}
-}
-
-func (g *gateway) registerFinHub(w http.ResponseWriter, r *http.Request, s submission, p finhubPath) {
-	prefer := preferenceOf(r)
-	most := time.Duration(s.tenant.SyncTimeout)
-	wait := min(prefer.within(most), most)
-	a, f := g.submit(r.Context(), s, wait)
-	if f != nil {
-		finhubFail(w, f)
-		return
-	}
-	defer a.stop()
-	w.Header().Set("X-Registration-ID", s.id)
-	prefer.header(w)
-	g.finhubOutcome(w, s, a.outcome(r.Context(), wait), p)
 }
 
 // decodeFinHub checks and decodes a request; where it cannot, it has answered.
@@ -152,8 +136,10 @@ func (g *gateway) finhubView(s submission, history []events.Record) (v finhub.Vi
 	return v, created
 }
 
-// postFinHubActivation answers POST /api/v2.1/customer/individual/{id}/activation.
+// postFinHubActivation answers POST /api/v2.1/customer/individual/{id}/activation; the id may
+// have the prefix of the plural path.
 func (g *gateway) postFinHubActivation(w http.ResponseWriter, r *http.Request) {
+	r = mux.SetURLVars(r, map[string]string{"id": finhub.OwnCustomer(mux.Vars(r)["id"])})
 	c, history, f := g.read(r)
 	if f != nil {
 		finhubFail(w, f)
@@ -177,7 +163,7 @@ func (g *gateway) postFinHubActivation(w http.ResponseWriter, r *http.Request) {
 		finhubFail(w, fail(http.StatusNotFound, "not-found", "userId is not this customer's user"))
 		return
 	}
-	result, f := g.activate(r, c.tenant, mux.Vars(r)["id"], request.Code)
+	result, f := g.activate(r, c.tenant, mux.Vars(r)["id"], request.Code, "")
 	if f != nil {
 		finhubFail(w, f)
 		return

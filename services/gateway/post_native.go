@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/usherhq/usher/events"
+	"github.com/usherhq/usher/pkg/passwords"
 	"github.com/usherhq/usher/pkg/tenant"
 	"github.com/usherhq/usher/services/gateway/native"
 )
@@ -75,6 +76,10 @@ func nativeReceipt(w http.ResponseWriter, status int, id string, reached events.
 }
 
 func nativeOutcome(w http.ResponseWriter, s submission, a acceptance, history []events.Record) {
+	if erasing(history) {
+		nativeFail(w, erasedUnder)
+		return
+	}
 	if rejected, _, ok := find[events.Rejected](history); ok {
 		nativeProblem(w, native.Rejected(rejected.Violations))
 		return
@@ -103,11 +108,13 @@ func (g *gateway) submissionOf(r *http.Request, c caller, registration events.Re
 	return g.submission(r.Context(), c, registration, password, key)
 }
 
+// submission adds the facts of the password to a decoded registration.
 func (g *gateway) submission(ctx context.Context, c caller, registration events.Registration, password, key string) (submission, *failure) {
 	id, err := g.env.Keys.RegistrationID(c.tenant.ID, key)
 	if err != nil {
 		return submission{}, g.intake.internal(ctx, err)
 	}
+	registration.Password = passwords.Facts(password, registration, c.tenant, g.blocklist)
 	return submission{tenant: c.tenant, registration: registration, password: password, id: id}, nil
 }
 

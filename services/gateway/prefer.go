@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -37,7 +38,7 @@ func preferenceOf(r *http.Request) preference {
 			case "wait":
 				if !p.waits && isTime {
 					p.wait, p.waits = wait, true
-					applied = append(applied, "wait="+value)
+					applied = append(applied, fmt.Sprintf("wait=%d", wait/time.Second))
 				}
 			}
 		}

@@ -2,18 +2,13 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/usherhq/usher/pkg/bus"
+	"github.com/usherhq/usher/pkg/app"
 	"github.com/usherhq/usher/pkg/tenant"
-	"github.com/usherhq/usher/pkg/vault"
 )
 
 // unfinished caps the registrations of a tenant that the pipeline still works on: those with
@@ -26,15 +21,18 @@ import (
 //
 // Safe for concurrent use.
 type unfinished struct {
-	js   jetstream.JetStream
-	log  func(tenant string, err error)
-	caps map[string]*backlog
+	count  func(ctx context.Context, tenant string) (int64, error)
+	config *tenant.Live
+	log    func(tenant string, err error)
+
+	mu       sync.Mutex
+	backlogs map[string]*backlog // by tenant
 }
 
 // backlog is the count of one tenant.
 type backlog struct {
 	tenant string
-	cap    int64
+	late   bool // the cap came with a reload: it holds from the first count on
 
 	failing bool // the last reading; only watch uses it
 
@@ -52,36 +50,53 @@ const (
 	capHint = 5 * time.Second
 )
 
-func newUnfinished(b *bus.Bus, tenants []*tenant.Tenant) *unfinished {
-	u := &unfinished{js: b.JetStream(), caps: map[string]*backlog{}, log: func(tenant string, err error) {
-		b.Log().Warn("unfinished registrations not counted", "tenant", tenant, "error", err)
+func newUnfinished(env *app.Env) *unfinished {
+	u := &unfinished{count: env.Vault.Count, config: env.Config, backlogs: map[string]*backlog{}, log: func(tenant string, err error) {
+		env.Log.Warn("unfinished registrations not counted", "tenant", tenant, "error", err)
 	}}
-	for _, t := range tenants {
-		if t.Limits.MaxUnfinished > 0 {
-			u.caps[t.ID] = &backlog{tenant: t.ID, cap: t.Limits.MaxUnfinished}
-		}
+	for _, t := range u.capped() {
+		u.backlogs[t] = &backlog{tenant: t}
 	}
 	return u
+}
+
+// capped lists the tenants that have a cap now.
+func (u *unfinished) capped() []string {
+	var ids []string
+	for _, t := range u.config.Current().Tenants {
+		if t.Limits.MaxUnfinished > 0 {
+			ids = append(ids, t.ID)
+		}
+	}
+	return ids
 }
 
 // admit takes a place for a registration that is about to be stored; the caller calls done when
 // it is stored or not.
 func (u *unfinished) admit(t *tenant.Tenant) (done func(), f *failure) {
-	b, capped := u.caps[t.ID]
-	if !capped {
+	b := u.backlog(t.ID)
+	if b == nil || t.Limits.MaxUnfinished == 0 {
 		return func() {}, nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
+	case !b.known && b.late:
+		return func() {}, nil
 	case !b.known:
 		return nil, unavailable("the tenant's unfinished registrations are not counted yet; retry with the same Idempotency-Key")
-	case b.counted+b.open+b.admitted >= b.cap:
+	case b.counted+b.open+b.admitted >= t.Limits.MaxUnfinished:
 		return nil, &failure{http.StatusTooManyRequests, "too-many-unfinished",
 			"too many registrations of the tenant are unfinished; retry later", capHint}
 	}
 	b.open++
 	return b.done, nil
+}
+
+func (u *unfinished) backlog(tenant string) *backlog {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.backlogs[tenant]
 }
 
 func (b *backlog) done() {
@@ -91,11 +106,13 @@ func (b *backlog) done() {
 	b.admitted++
 }
 
-// err reports a capped tenant that was never counted.
+// err reports a tenant, capped from the start, that was never counted.
 func (u *unfinished) err() error {
-	for _, b := range u.caps {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, b := range u.backlogs {
 		b.mu.Lock()
-		known := b.known
+		known := b.known || b.late
 		b.mu.Unlock()
 		if !known {
 			return errors.New("unfinished registrations are not counted yet")
@@ -107,25 +124,36 @@ func (u *unfinished) err() error {
 // watch keeps the counts until ctx ends. Where one cannot be read, the last holds, and what is
 // admitted adds to it.
 func (u *unfinished) watch(ctx context.Context) {
-	if len(u.caps) == 0 {
-		return
-	}
 	tick := time.NewTicker(countEvery)
 	defer tick.Stop()
 	for {
-		for _, b := range u.caps {
-			err := u.read(ctx, b)
-			if err != nil && !b.failing && ctx.Err() == nil {
-				u.log(b.tenant, err)
-			}
-			b.failing = err != nil
-		}
+		u.countAll(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// countAll reads the count of every tenant that has a cap now, and forgets the others.
+func (u *unfinished) countAll(ctx context.Context) {
+	backlogs := map[string]*backlog{}
+	for _, id := range u.capped() {
+		b := u.backlog(id)
+		if b == nil {
+			b = &backlog{tenant: id, late: true}
+		}
+		err := u.read(ctx, b)
+		if err != nil && !b.failing && ctx.Err() == nil {
+			u.log(id, err)
+		}
+		b.failing = err != nil
+		backlogs[id] = b
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.backlogs = backlogs
 }
 
 func (u *unfinished) read(ctx context.Context, b *backlog) error {
@@ -143,30 +171,4 @@ func (u *unfinished) read(ctx context.Context, b *backlog) error {
 	b.counted, b.known = n, true
 	b.admitted -= before
 	return nil
-}
-
-// beyondAll is a page of subjects that no stream has: the answer is their number alone.
-const beyondAll = 1 << 40
-
-// count asks the vault's leader how many registrations of a tenant have an entry (JetStream API
-// STREAM.INFO). It makes nothing on the broker.
-func (u *unfinished) count(ctx context.Context, tenant string) (int64, error) {
-	request := fmt.Appendf(nil, `{"subjects_filter":"vault.%s.*","offset":%d}`, tenant, beyondAll)
-	reply, err := u.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.INFO."+vault.Stream, request)
-	if err != nil {
-		return 0, fmt.Errorf("count the vault's entries: %w", err)
-	}
-	var answer struct {
-		Total int64 `json:"total"`
-		Error *struct {
-			ErrCode int `json:"err_code"`
-		} `json:"error"`
-	}
-	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return 0, errors.New("count the vault's entries: answer is not JSON")
-	}
-	if answer.Error != nil {
-		return 0, fmt.Errorf("count the vault's entries: error %d", answer.Error.ErrCode)
-	}
-	return answer.Total, nil
 }

@@ -50,8 +50,10 @@ func TestACapOnUnfinishedRegistrationsHoldsInEveryDialect(t *testing.T) {
 		t.Fatal(stored, err)
 	}
 	entry := events.Fold(stored).Carried.Vault
-	w.publish(w.bus(events.Notifier), ids[0], events.ActivationSent{Cause: "created", Vault: entry})
-	w.eventually("a place is free when a mail is sent", func() bool { return register("d").status == http.StatusAccepted })
+	if err := w.gateway.env.Vault.Withdraw(t.Context(), entry); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("a place is free when nobody needs a person any more", func() bool { return register("d").status == http.StatusAccepted })
 	if a := register("e"); a.status != http.StatusTooManyRequests {
 		t.Errorf("the place was taken: %d %s", a.status, a.body)
 	}
@@ -94,15 +96,15 @@ func TestTheCountIsTheBrokersAndOutlivesAGateway(t *testing.T) {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 	}
-	another := newUnfinished(w.bus(events.Gateway), w.gateway.env.Config.Tenants)
+	another := newUnfinished(w.gateway.env)
 	if another.err() == nil {
 		t.Error("ready before it has counted")
 	}
-	if _, f := another.admit(w.gateway.env.Config.Tenants[0]); f == nil || f.status != http.StatusServiceUnavailable {
+	if _, f := another.admit(w.gateway.env.Config.Current().Tenants[0]); f == nil || f.status != http.StatusServiceUnavailable {
 		t.Errorf("before it has counted: %v", f)
 	}
 	w.eventually("another gateway counts the same", func() bool {
-		b := another.caps[cloudVault]
+		b := another.backlog(cloudVault)
 		return another.read(t.Context(), b) == nil && b.counted == 7
 	})
 	if err := another.err(); err != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/usherhq/usher/pkg/bus"
 	"github.com/usherhq/usher/pkg/keys"
 	"github.com/usherhq/usher/pkg/tenant"
+	"github.com/usherhq/usher/services/gateway/openapi/openapitest"
 )
 
 const (
@@ -33,28 +34,36 @@ const (
 
 // world is a gateway with a real broker; no other service runs.
 type world struct {
-	t    *testing.T
+	t    testing.TB
 	url  string
 	nats string
+	file string       // the configuration
+	keys string       // directory of the key files
 	stop func() error // in order, as SIGTERM does
 	// broker can be shut down by a test.
 	broker  *server.Server
 	gateway *gateway
+	client  *http.Client // whose exchanges must be as the dialects' documents tell
 }
 
 // newWorld starts one with the demonstration configuration, in which edit replaces old by new
 // texts.
-func newWorld(t *testing.T, edit ...string) *world {
+func newWorld(t testing.TB, edit ...string) *world {
 	t.Helper()
 	return newWorldOf(t, func(*gateway) {}, edit...)
 }
 
 // newWorldOf starts one whose gateway is changed by prepare before it runs.
-func newWorldOf(t *testing.T, prepare func(*gateway), edit ...string) *world {
+func newWorldOf(t testing.TB, prepare func(*gateway), edit ...string) *world {
 	t.Helper()
-	w := &world{t: t}
+	checked, err := openapitest.New(Documents(), func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked.Most = 3
+	w := &world{t: t, client: &http.Client{Transport: checked}}
 	started := make(chan struct{})
-	service := app.Service{Name: Service.Name, Run: func(ctx context.Context, env *app.Env) error {
+	service := app.Service{Name: Service.Name, Schemas: Service.Schemas, Run: func(ctx context.Context, env *app.Env) error {
 		w.gateway = newGateway(env)
 		prepare(w.gateway)
 		close(started)
@@ -100,6 +109,7 @@ func newWorldOf(t *testing.T, prepare func(*gateway), edit ...string) *world {
 			},
 		}, service)
 	}()
+	w.file, w.keys = filepath.Join(dir, "tenants.yaml"), settings["USHER_KEYS"]
 	w.url, w.nats, w.broker = "http://"+addr, broker.ClientURL(), broker
 	stopped := false
 	w.stop = func() error {
@@ -199,13 +209,16 @@ func (w *world) try(ctx context.Context, method, path string, body []byte, heade
 		request.Header.Set(name, value)
 	}
 	for i := 0; i < len(headers); i += 2 {
-		if headers[i+1] == "" {
+		switch {
+		case headers[i] == "Host":
+			request.Host = headers[i+1]
+		case headers[i+1] == "":
 			request.Header.Del(headers[i])
-		} else {
+		default:
 			request.Header.Set(headers[i], headers[i+1])
 		}
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := w.client.Do(request)
 	if err != nil {
 		return answer{}, err
 	}

@@ -3,10 +3,12 @@ package finhub
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/usherhq/usher/services/gateway/sample"
 )
 
 func BenchmarkDecode(b *testing.B) {
-	body := []byte(read(b, "nested.request.json"))
+	body := []byte(sample.Read(b, "nested.request.json"))
 	b.Run("finhub", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

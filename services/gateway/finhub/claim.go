@@ -17,14 +17,14 @@ func (q *request) claim() (*events.CategoryClaim, *jsonbody.Problem) {
 	const path = "individualCustomer.categorization"
 	var c events.CategoryClaim
 	if top := q.CustomerCategory; top != nil {
-		c.ID, c.Name = top.ID, top.Name
+		c.ID, c.Name, c.Place = top.ID, top.Name, "customerCategory.id"
 	}
 	nested := q.IndividualCustomer.Categorization
 	if nested == nil {
 		nested = &category{}
 	}
 	if !isBlank(nested.ID) {
-		c.ID, c.Name = nested.ID, nested.Name
+		c.ID, c.Name, c.Place = nested.ID, nested.Name, path+".id"
 	}
 	for i, r := range nested.Relations {
 		parameters, p := canonical(r.Parametrization, fmt.Sprintf("%s.categoryFeatureRelations[%d]", path, i))

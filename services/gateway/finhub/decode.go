@@ -105,7 +105,6 @@ func (q *request) registration() (events.Registration, *jsonbody.Problem) {
 	if name := identity.Text(c.CustomerName); name != "" {
 		r.Attributes = map[string]json.RawMessage{"customerName": encode(name)}
 	}
-	r.Password = identity.Facts(q.Password, r)
 	return r, nil
 }
 

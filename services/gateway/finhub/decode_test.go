@@ -2,7 +2,6 @@ package finhub
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,16 +11,8 @@ import (
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/services/gateway/jsonbody"
+	"github.com/usherhq/usher/services/gateway/sample"
 )
-
-func read(t testing.TB, file string) string {
-	t.Helper()
-	body, err := os.ReadFile(filepath.Join("testdata", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
-}
 
 func decode(t *testing.T, body string, s Settings) events.Registration {
 	t.Helper()
@@ -41,15 +32,15 @@ func TestEveryPrintedRequestIsReadWithoutFindings(t *testing.T) {
 	for _, path := range files {
 		file := filepath.Base(path)
 		t.Run(file, func(t *testing.T) {
-			r, password, err := Decode([]byte(read(t, file)), Settings{FlatBody: flat[file]})
+			r, password, err := Decode([]byte(sample.Read(t, file)), Settings{FlatBody: flat[file]})
 			if err != nil {
 				t.Fatalf("decode: %v", err)
 			}
 			if len(r.Findings) > 0 {
 				t.Errorf("findings %v, want none", r.Findings)
 			}
-			if !strings.HasPrefix(password, "SecurePass") || r.Password.Common || r.Password.Resembles || !r.Password.Special {
-				t.Errorf("password facts %+v", r.Password)
+			if !strings.HasPrefix(password, "SecurePass") {
+				t.Error("the password is not the document's")
 			}
 			a := r.Applicant
 			if a.GivenName == "" || a.FamilyName == "" || a.CanonicalEmail == "" || a.BirthDate != "1990-05-15" || a.Nationality != "LT" {
@@ -63,7 +54,7 @@ func TestEveryPrintedRequestIsReadWithoutFindings(t *testing.T) {
 }
 
 func TestTheNestedExampleBecomesOneRegistration(t *testing.T) {
-	got := decode(t, read(t, "nested.request.json"), Settings{})
+	got := decode(t, sample.Read(t, "nested.request.json"), Settings{})
 	const tenant = "d1e2f3a4-b5c6-47d8-9e0f-1a2b3c4d5e6f"
 	want := events.Registration{
 		Channel: "finhub",
@@ -77,12 +68,11 @@ func TestTheNestedExampleBecomesOneRegistration(t *testing.T) {
 		},
 		Username: "marcus.jensen@example.com",
 		Roles:    []string{"ACCOUNT_OWNER", "USER"},
-		Claim:    &events.CategoryClaim{ID: "fs-cat-b2c-low-001", Name: "Individual Standard"},
+		Claim:    &events.CategoryClaim{ID: "fs-cat-b2c-low-001", Name: "Individual Standard", Place: "customerCategory.id"},
 		ExternalIDs: map[string]string{
 			"individualCustomer.tenantId": tenant, "individualCustomer.user.tenantId": tenant,
 			"individualCustomer.person.id": "the2r6zaa6", "individualCustomer.user.id": "uhqvq7sc80m",
 		},
-		Password: events.PasswordFacts{Present: true, Length: 18, Bytes: 18, Upper: true, Lower: true, Digit: true, Special: true},
 	}
 	want.Attributes = got.Attributes
 	if string(got.Attributes["customerName"]) != `"Marcus Jensen"` {
@@ -94,7 +84,7 @@ func TestTheNestedExampleBecomesOneRegistration(t *testing.T) {
 }
 
 func TestCategorizationWinsOverCustomerCategoryAndKeepsItsParameters(t *testing.T) {
-	claim := decode(t, read(t, "with-categorization.request.json"), Settings{}).Claim
+	claim := decode(t, sample.Read(t, "with-categorization.request.json"), Settings{}).Claim
 	if claim.ID != "medium-risk-verified-5f8a9b" || len(claim.Features) != 3 {
 		t.Fatalf("claim %+v", claim)
 	}
@@ -116,7 +106,7 @@ func TestParameterValuesOfScriptsAreReadAsText(t *testing.T) {
 // edit replaces text of the request with categorization; every replacement must hit.
 func edit(t testing.TB, oldNew ...string) string {
 	t.Helper()
-	body := read(t, "with-categorization.request.json")
+	body := sample.Read(t, "with-categorization.request.json")
 	for i := 0; i < len(oldNew); i += 2 {
 		if !strings.Contains(body, oldNew[i]) {
 			t.Fatalf("%q is not in the request", oldNew[i])
@@ -129,7 +119,7 @@ func edit(t testing.TB, oldNew ...string) string {
 func TestWhatCannotBeReadAnswersAlone(t *testing.T) {
 	for name, c := range map[string]struct{ body, message string }{
 		"passwords that differ":                         {edit(t, `"matchingPassword": "SecurePassword123!"`, `"matchingPassword": "Other123!"`), "Password and matching password do not match"},
-		"a body without individualCustomer":             {read(t, "flat.request.json"), "individualCustomer is required"},
+		"a body without individualCustomer":             {sample.Read(t, "flat.request.json"), "individualCustomer is required"},
 		"individualCustomer null":                       {`{"individualCustomer":null}`, "individualCustomer is required"},
 		"a name that is a number":                       {`{"firstName":1}`, "firstName must be a string"},
 		"a street that is a list":                       {`{"individualCustomer":{"person":{"addresses":[{"street":["a"]}]}}}`, "individualCustomer.person.addresses[0].street must be a string"},
@@ -210,13 +200,13 @@ func TestEveryValueThatIsSentTwiceMustAgree(t *testing.T) {
 }
 
 func TestAFlatBodyIsReadOnlyWhereTheTenantAcceptsIt(t *testing.T) {
-	body := read(t, "customer-without-person.request.json")
+	body := sample.Read(t, "customer-without-person.request.json")
 	strict := decode(t, body, Settings{})
 	if diff := cmp.Diff([]events.Violation{{Code: "REQUIRED", Field: "individualCustomer.person"}}, strict.Findings); diff != "" {
 		t.Error(diff)
 	}
 	for _, file := range []string{"customer-without-person.request.json", "flat.request.json"} {
-		r := decode(t, read(t, file), Settings{FlatBody: true})
+		r := decode(t, sample.Read(t, file), Settings{FlatBody: true})
 		if r.Applicant.GivenName != "John" || r.Applicant.Nationality != "LT" || r.Applicant.PostalCode != "12345" || len(r.Findings) > 0 {
 			t.Errorf("%s: findings %v", file, r.Findings)
 		}
@@ -229,13 +219,13 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, file := range files {
-		f.Add([]byte(read(f, filepath.Base(file))), true)
+		f.Add([]byte(sample.Read(f, filepath.Base(file))), true)
 	}
 	f.Add([]byte(`{"individualCustomer":{"categorization":{"id":"a","categoryFeatureRelations":[{"parametrization":[{"value":[]}]}]}}}`), false)
 	f.Fuzz(func(t *testing.T, body []byte, flat bool) {
-		r, password, err := Decode(body, Settings{FlatBody: flat})
+		r, _, err := Decode(body, Settings{FlatBody: flat})
 		if err == nil {
-			if r.Channel != Channel || r.Password.Bytes != len(password) {
+			if r.Channel != Channel {
 				t.Error("an accepted body is not a registration of the channel")
 			}
 			return

@@ -22,6 +22,8 @@ func Message(v events.Violation, r events.Registration) string {
 		return "Registration could not be completed"
 	case events.CodeIdempotencyKeyReused:
 		return "Idempotency-Key was used for other content, send a new key"
+	case events.CodeExpiredRegistration:
+		return "The registration with this Idempotency-Key was not activated in time, send a new key"
 	case events.CodeRequired:
 		return missingField(v.Field)
 	case events.CodeDisagrees:

@@ -62,7 +62,7 @@ func statusOf(code string) int {
 	switch code {
 	case events.CodeDuplicateEmail, events.CodeDuplicateUsername, events.CodeDuplicateMember, events.CodeDuplicateNationalID:
 		return http.StatusConflict
-	case events.CodeRefused, events.CodeIdempotencyKeyReused:
+	case events.CodeRefused, events.CodeIdempotencyKeyReused, events.CodeExpiredRegistration:
 		return http.StatusUnprocessableEntity
 	}
 	return http.StatusBadRequest

@@ -1,11 +1,7 @@
 package finhub
 
 import (
-	"bytes"
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,39 +9,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/usherhq/usher/events"
+	"github.com/usherhq/usher/services/gateway/sample"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden compares a JSON body, indented, with a file.
-func golden(t *testing.T, file string, body []byte) {
-	t.Helper()
-	var got bytes.Buffer
-	if err := json.Indent(&got, body, "", "  "); err != nil {
-		t.Fatal(err)
-	}
-	got.WriteByte('\n')
-	path := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Error(diff)
-	}
-}
 
 func view(t *testing.T) View {
 	created := time.Date(2026, 1, 12, 19, 21, 59, 19243000, time.UTC)
 	return View{
 		CustomerID: "5887c98c-b5b1-4234-b819-a4987f54aa77", UserID: "23cfc195-be4a-4e7c-88f2-ef789ae83d39", PersonID: "0c8f1e0a-3f0e-4d6d-9d54-6a1b8f3c2d10",
 		TenantID:     "d1e2f3a4-b5c6-47d8-9e0f-1a2b3c4d5e6f",
-		Registration: decode(t, read(t, "nested.request.json"), Settings{}),
+		Registration: decode(t, sample.Read(t, "nested.request.json"), Settings{}),
 		Category:     events.Category{ID: "B2CCustomerIndividual", Name: "B2C Individual", Description: "Customer categorization for B2C"},
 		CreatedAt:    created, UpdatedAt: created,
 	}
@@ -53,7 +25,7 @@ func view(t *testing.T) View {
 
 func TestSuccessIsThePrintedBodyWithUserAndPersonID(t *testing.T) {
 	var want, got map[string]any
-	if err := json.Unmarshal([]byte(read(t, "printed-success.json")), &want); err != nil {
+	if err := json.Unmarshal([]byte(sample.Read(t, "printed-success.json")), &want); err != nil {
 		t.Fatal(err)
 	}
 	v := view(t)
@@ -82,7 +54,7 @@ func TestAnswersAreAsBefore(t *testing.T) {
 		"unauthorized.golden.json":             Error(401, "Authorization is not valid", nil),
 		"several-errors.golden.json":           Error(400, "a", []string{"a", "b"}),
 	} {
-		t.Run(file, func(t *testing.T) { golden(t, file, body) })
+		t.Run(file, func(t *testing.T) { sample.GoldenJSON(t, file, body) })
 	}
 }
 
@@ -132,7 +104,7 @@ func TestARejectionHasAllMessagesUnderTheStatusOfTheFirst(t *testing.T) {
 			if status != c.status {
 				t.Errorf("status %d, want %d", status, c.status)
 			}
-			golden(t, c.file, body)
+			sample.GoldenJSON(t, c.file, body)
 		})
 	}
 }
@@ -143,7 +115,7 @@ func TestErrorsOfDecodeComeBackAsPrinted(t *testing.T) {
 		status int
 		file   string
 	}{
-		"no individualCustomer": {read(t, "flat.request.json"), 400, "malformed-individual-customer.golden.json"},
+		"no individualCustomer": {sample.Read(t, "flat.request.json"), 400, "malformed-individual-customer.golden.json"},
 		"a password mismatch":   {edit(t, `"matchingPassword": "Secure`, `"matchingPassword": "Insecure`), 400, "malformed-password.golden.json"},
 		"too large a body":      {strings.Repeat(" ", 256<<10+1), 413, "malformed-too-large.golden.json"},
 	} {
@@ -153,7 +125,7 @@ func TestErrorsOfDecodeComeBackAsPrinted(t *testing.T) {
 			if status != c.status {
 				t.Errorf("status %d, want %d", status, c.status)
 			}
-			golden(t, c.file, body)
+			sample.GoldenJSON(t, c.file, body)
 		})
 	}
 }

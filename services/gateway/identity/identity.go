@@ -36,13 +36,3 @@ func CanonicalEmail(s string) string {
 
 // fold is lower-case in normal form KC; lower-casing alone can leave it.
 func fold(s string) string { return norm.NFKC.String(strings.ToLower(s)) }
-
-// mailbox returns the part of an address before the "@", without its "+tag".
-func mailbox(email string) string {
-	local := email
-	if at := strings.LastIndexByte(email, '@'); at >= 0 {
-		local = email[:at]
-	}
-	local, _, _ = strings.Cut(local, "+")
-	return local
-}

@@ -33,11 +33,7 @@ func (d *decoder) value(target reflect.Value) *Problem {
 	case '[':
 		return d.nested(target, d.array)
 	case '"':
-		s, p := d.text()
-		if p == nil && target.IsValid() {
-			target.SetString(s)
-		}
-		return p
+		return d.string(target)
 	case 't', 'f':
 		return d.boolean(start, target)
 	}
@@ -76,6 +72,23 @@ func (d *decoder) checkType(start byte, target reflect.Value) *Problem {
 		return nil
 	}
 	return d.refuse("must be %s", name)
+}
+
+func (d *decoder) string(target reflect.Value) *Problem {
+	s, p := d.text()
+	if p != nil || !target.IsValid() {
+		return p
+	}
+	if d.xmlOnly && strings.ContainsFunc(s, notInXML) {
+		return d.refuse("must not hold control characters other than tab and line breaks, leave them out")
+	}
+	target.SetString(s)
+	return nil
+}
+
+// notInXML reports what is no Char of XML 1.0 (section 2.2); surrogates cannot occur.
+func notInXML(r rune) bool {
+	return r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0xfffe || r == 0xffff
 }
 
 func (d *decoder) raw(target reflect.Value) *Problem {
@@ -171,7 +184,7 @@ func (d *decoder) member(target reflect.Value, seen *names) *Problem {
 	if target.IsValid() && target.Kind() == reflect.Map {
 		return d.entry(target, name)
 	}
-	field := memberOf(target, name)
+	field := Member(target, name)
 	if target.IsValid() && !field.IsValid() && d.refuseUnknown {
 		return d.refuse("is not a field of this request, leave it out")
 	}

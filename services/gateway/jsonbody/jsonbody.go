@@ -40,6 +40,9 @@ type Option func(*decoder)
 // well-formedness and ignored.
 func RefuseUnknown() Option { return func(d *decoder) { d.refuseUnknown = true } }
 
+// OnlyXML refuses text that XML 1.0 cannot hold, in members that the target names.
+func OnlyXML() Option { return func(d *decoder) { d.xmlOnly = true } }
+
 // Decode reads one JSON value into the struct that into points to. Members match `json` tags
 // exactly, upper and lower case included. Targets are strings, booleans, int64, float64,
 // structs, pointers, slices, maps with string keys and json.RawMessage; other target types
@@ -47,7 +50,7 @@ func RefuseUnknown() Option { return func(d *decoder) { d.refuseUnknown = true }
 //
 // Refused are: more than MaxBytes, more than MaxDepth or MaxItems, duplicate names, invalid UTF-8, NUL also
 // where it is escaped, lone surrogates (RFC 8259 section 8.2), text after the value, numbers out
-// of range and wrong types. The error is always a *Problem, the first one met.
+// of range, wrong types and null as the whole body. The error is always a *Problem, the first one met.
 func Decode(body []byte, into any, options ...Option) error {
 	if len(body) > MaxBytes {
 		return &Problem{Detail: fmt.Sprintf("the body must not be larger than %d KiB", MaxBytes>>10), TooLarge: true}
@@ -69,6 +72,9 @@ func (d *decoder) document(target reflect.Value) *Problem {
 	d.space()
 	if d.pos == len(d.body) {
 		return &Problem{Detail: "the body is empty, send one JSON object"}
+	}
+	if d.peek() == 'n' {
+		return &Problem{Detail: "the body must be one JSON object, not null"}
 	}
 	if p := d.value(target); p != nil {
 		return p

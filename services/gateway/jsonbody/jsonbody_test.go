@@ -88,6 +88,7 @@ func TestWhatTwoReadersCouldUnderstandDifferentlyIsRefused(t *testing.T) {
 		"a list for the document":                  {`[]`, "", "the body must be an object"},
 		"more than 1000 items":                     {`{"words":["a"` + strings.Repeat(`,"a"`, MaxItems) + `]}`, "words[1000]", "at most 1000"},
 		"nothing":                                  {"", "", "empty"},
+		"null":                                     {" null ", "", "not null"},
 		"a body that ends within a name":           {`{"te`, "", "not complete"},
 		"a body that ends within an object":        {`{"inner":{"name":"a"`, "inner.name", "not complete"},
 		"a trailing comma":                         {`{"text":"a",}`, "", "member's name"},
@@ -165,6 +166,23 @@ func TestUnknownMembersAreRefusedOnRequestOnly(t *testing.T) {
 	}
 	if err := Decode([]byte(`{"free":{"anything":{"goes":1}},"key":"k"}`), &document{}, RefuseUnknown()); err != nil {
 		t.Errorf("free content: %v", err)
+	}
+}
+
+func TestWhatXMLCannotHoldIsRefusedOnRequestOnly(t *testing.T) {
+	for body, refused := range map[string]bool{
+		`{"name":"a\u0001"}`: true, `{"name":"\u001f"}`: true, `{"name":"\ufffe"}`: true, "{\"name\":\"\uffff\"}": true,
+		`{"name":"a\tb\n\r\u007f\u2028"}`: false, `{"other":"\u0001"}`: false,
+	} {
+		var into struct {
+			Name string `json:"name"`
+		}
+		if err := Decode([]byte(body), &into, OnlyXML()); (err != nil) != refused {
+			t.Errorf("%s: %v", body, err)
+		}
+		if err := Decode([]byte(body), &into); err != nil {
+			t.Errorf("%s without the option: %v", body, err)
+		}
 	}
 }
 

@@ -39,8 +39,9 @@ func (n *names) add(name string) bool {
 
 var fieldIndexes sync.Map // reflect.Type -> map[string][]int
 
-// memberOf returns the field of a struct for a member's name, or the invalid value.
-func memberOf(target reflect.Value, name string) reflect.Value {
+// Member returns the field of a struct whose `json` tag has a member's name, or the invalid
+// value. Its callers read other notations into the same structs.
+func Member(target reflect.Value, name string) reflect.Value {
 	if !target.IsValid() {
 		return reflect.Value{}
 	}

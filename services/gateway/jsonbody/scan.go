@@ -14,6 +14,7 @@ type decoder struct {
 	pos           int
 	path          []segment // one per open object or array
 	refuseUnknown bool
+	xmlOnly       bool
 }
 
 // segment is a member's name, or an index where the name is empty and index is set.

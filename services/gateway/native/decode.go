@@ -105,7 +105,6 @@ func (q request) registration() (events.Registration, string) {
 	for _, c := range q.Consents {
 		r.Consents = append(r.Consents, events.Consent(c))
 	}
-	r.Password = identity.Facts(q.Credentials.Password, r)
 	return r, q.Credentials.Password
 }
 

@@ -21,7 +21,7 @@ var details = map[string]string{
 	events.CodeFuture:            "must not be in the future",
 	events.CodePasswordWeak:      "must have upper-case and lower-case letters, a digit and a special character",
 	events.CodePasswordCommon:    "is among the most common passwords, choose another",
-	events.CodePasswordResembles: "contains a part of the applicant's name, e-mail address or user name, choose another",
+	events.CodePasswordResembles: "contains a part of the applicant's name, e-mail address or user name, or the service's name, choose another",
 	events.CodeDuplicateEmail:    "is registered already",
 	events.CodeDuplicateUsername: "is taken, choose another",
 	events.CodeDuplicateMember:   "is registered already",
@@ -45,19 +45,25 @@ var fields = map[string]string{
 	events.CodeDuplicateMember:   "memberNumber",
 }
 
+func fieldOf(v events.Violation) string {
+	if v.Field == "" {
+		return fields[v.Code]
+	}
+	return v.Field
+}
+
 func detail(v events.Violation) string {
 	switch v.Code {
 	case events.CodeRefused:
 		return "The registration could not be completed."
 	case events.CodeIdempotencyKeyReused:
 		return "The Idempotency-Key was used for other content, send a new key."
+	case events.CodeExpiredRegistration:
+		return "The registration with this Idempotency-Key was not activated in time, send a new key."
 	case events.CodeDuplicateNationalID:
 		return "The national id is registered already."
 	}
-	field := v.Field
-	if field == "" {
-		field = fields[v.Code]
-	}
+	field := fieldOf(v)
 	what, known := details[v.Code]
 	if !known {
 		what = "is not accepted"

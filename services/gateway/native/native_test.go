@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,35 +12,8 @@ import (
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/services/gateway/jsonbody"
+	"github.com/usherhq/usher/services/gateway/sample"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, file string, body []byte) {
-	t.Helper()
-	var got bytes.Buffer
-	if err := json.Indent(&got, body, "", "  "); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if diff := cmp.Diff(string(read(t, file)), got.String()); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func read(t testing.TB, file string) []byte {
-	t.Helper()
-	body, err := os.ReadFile(filepath.Join("testdata", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
-}
 
 func complete() events.Registration {
 	return events.Registration{
@@ -59,12 +29,11 @@ func complete() events.Registration {
 		Claim:      &events.CategoryClaim{ID: "fs-cat-b2c-low-001"},
 		Consents:   []events.Consent{{ID: "terms", Version: "3"}},
 		Attributes: map[string]json.RawMessage{"campaign": json.RawMessage(`{"id":7}`)},
-		Password:   events.PasswordFacts{Present: true, Length: 20, Bytes: 20, Lower: true, Space: true},
 	}
 }
 
 func TestACompleteRequestBecomesARegistration(t *testing.T) {
-	got, password, err := Decode(read(t, "complete.request.json"), Settings{})
+	got, password, err := Decode([]byte(sample.Read(t, "complete.request.json")), Settings{})
 	if err != nil || password != "a long enough secret" {
 		t.Fatalf("decode: %v", err)
 	}
@@ -84,7 +53,7 @@ func TestWhatIsMissingIsLeftToTheValidator(t *testing.T) {
 }
 
 func TestALineOfABatchMayHaveItsOwnKey(t *testing.T) {
-	line := bytes.Replace(read(t, "complete.request.json"), []byte(`{"applicant"`), []byte(`{"idempotencyKey":"k-1","applicant"`), 1)
+	line := bytes.Replace([]byte(sample.Read(t, "complete.request.json")), []byte(`{"applicant"`), []byte(`{"idempotencyKey":"k-1","applicant"`), 1)
 	got, _, key, err := DecodeLine(line, Settings{})
 	if err != nil || key != "k-1" {
 		t.Fatalf("key %q, decode: %v", key, err)
@@ -92,7 +61,7 @@ func TestALineOfABatchMayHaveItsOwnKey(t *testing.T) {
 	if diff := cmp.Diff(complete(), got); diff != "" {
 		t.Error(diff)
 	}
-	if _, _, key, err := DecodeLine(read(t, "complete.request.json"), Settings{}); err != nil || key != "" {
+	if _, _, key, err := DecodeLine([]byte(sample.Read(t, "complete.request.json")), Settings{}); err != nil || key != "" {
 		t.Errorf("without a key: %q, %v", key, err)
 	}
 	if _, _, err := Decode(line, Settings{}); err == nil {
@@ -115,7 +84,7 @@ func TestMalformedRequestsAreProblems(t *testing.T) {
 			if err == nil {
 				t.Fatal("decoded")
 			}
-			golden(t, c.file, Malformed(err).JSON())
+			sample.GoldenJSON(t, c.file, Malformed(err).JSON())
 		})
 	}
 }
@@ -132,20 +101,20 @@ func TestAnswersAreAsBefore(t *testing.T) {
 		"unavailable.golden.json":        NewProblem(503, "unavailable", "The registration could not be stored, try again.").JSON(),
 		"receipt.golden.json":            Receipt{ID: "r1", Status: "RECEIVED", StatusURL: "/v1/registrations/r1", AcceptedAt: at}.JSON(),
 	} {
-		t.Run(file, func(t *testing.T) { golden(t, file, body) })
+		t.Run(file, func(t *testing.T) { sample.GoldenJSON(t, file, body) })
 	}
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(read(f, "complete.request.json"))
+	f.Add([]byte(sample.Read(f, "complete.request.json")))
 	f.Add([]byte(`{"idempotencyKey":"k","attributes":{"a":1e9}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, password, err := Decode(body, Settings{})
+		r, _, err := Decode(body, Settings{})
 		if _, _, key, lineErr := DecodeLine(body, Settings{}); err == nil && (lineErr != nil || key != "") {
 			t.Errorf("a request is no line: %v", lineErr)
 		}
 		if err == nil {
-			if r.Channel != Channel || r.Password.Bytes != len(password) {
+			if r.Channel != Channel {
 				t.Error("an accepted body is not a registration of the channel")
 			}
 			return

@@ -58,7 +58,7 @@ func Rejected(violations []events.Violation) Problem {
 		p = NewProblem(http.StatusConflict, "duplicate", "The applicant is registered already, see errors.")
 	}
 	for _, v := range violations {
-		p.Errors = append(p.Errors, FieldError{Code: v.Code, Field: v.Field, Detail: detail(v)})
+		p.Errors = append(p.Errors, FieldError{Code: v.Code, Field: fieldOf(v), Detail: detail(v)})
 	}
 	return p
 }
