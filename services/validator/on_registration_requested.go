@@ -2,6 +2,7 @@ package validator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/usherhq/usher/events"
@@ -17,6 +18,10 @@ type decision struct {
 	MAC        string             `json:"requestMac"`
 	Config     string             `json:"config"` // version it was decided under
 	Violations []events.Violation `json:"violations,omitempty"`
+	// Disclosures are those of the tenant that the applicant accepted.
+	Disclosures []events.Consent `json:"disclosures,omitempty"`
+	// Erased makes it a tombstone: the person is to stay erased, whatever comes.
+	Erased bool `json:"erased,omitempty"`
 }
 
 func (decision) fields() store.Fields { return nil }
@@ -24,30 +29,51 @@ func (decision) fields() store.Fields { return nil }
 // onRegistrationRequested decides once: a redelivery, a replica and a later configuration all
 // find and publish the stored decision.
 func (s *service) onRegistrationRequested(ctx context.Context, in bus.In[events.Requested]) (events.Event, error) {
-	d, err := s.decide(ctx, in)
+	stored, err := s.decisions.Once(ctx, in.Subject.Registration, func() (decision, error) { return s.decide(ctx, in) })
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("decide: %w", err)
 	}
-	stored, _, err := s.decisions.InsertOrGet(ctx, in.Subject.Registration, d)
-	if err != nil {
-		return nil, fmt.Errorf("store decision: %w", err)
+	if stored.Value.Erased {
+		return events.StillErased(events.Validator, in.Data.Vault), s.marks.release(ctx, in.Subject.Registration)
 	}
 	return stored.Value.event(in.Data.Carried), nil
 }
 
 func (s *service) decide(ctx context.Context, in bus.In[events.Requested]) (decision, error) {
-	t, known := s.config.Tenant(in.Subject.Tenant)
-	if !known {
-		return decision{}, fmt.Errorf("tenant is not in configuration %s", s.config.Version)
-	}
 	entry, err := s.persons.Get(ctx, in.Subject.Tenant, in.Subject.Registration, in.Data.Vault)
 	if err != nil {
 		return decision{}, err
 	}
-	return decision{
-		Tenant: t.ID, MAC: in.Data.MAC, Config: s.config.Version,
-		Violations: violations(subject{Registration: entry.Registration, tenant: t, at: in.Stored}),
-	}, nil
+	t, known := s.config.Tenant(in.Subject.Tenant)
+	if !known {
+		return decision{}, errors.New("tenant is not configured")
+	}
+	examined := subject{Registration: entry.Registration, tenant: t, at: in.Stored}
+	d := decision{Tenant: t.ID, MAC: in.Data.MAC, Config: t.ConfigVersion, Violations: violations(examined)}
+	if len(d.Violations) == 0 && entry.Registration.Channel == candescent {
+		d.Disclosures = acceptedDisclosures(examined)
+		return s.mark(ctx, in, entry.Registration, d)
+	}
+	return d, nil
+}
+
+// mark adds to a decision that no other registration of the person is in flight, or that one
+// is. A decision that was stored before stands, and takes no marks again.
+func (s *service) mark(ctx context.Context, in bus.In[events.Requested], r events.Registration, d decision) (decision, error) {
+	stored, err := s.decisions.Get(ctx, in.Subject.Registration)
+	if !errors.Is(err, store.ErrNotFound) {
+		return stored.Value, err
+	}
+	ids, err := s.marks.of(d.Tenant, r)
+	if err != nil {
+		return decision{}, err
+	}
+	own := mark{Tenant: d.Tenant, Registration: in.Subject.Registration, Receipt: in.Stored.UnixNano()}
+	taken, err := s.marks.take(ctx, own, ids)
+	if taken != "" {
+		d.Violations = violation(events.CodeInProgress, taken)
+	}
+	return d, err
 }
 
 // event tells of the decision. Another content under the same id is an idempotency key used
@@ -61,5 +87,5 @@ func (d decision) event(c events.Carried) events.Event {
 	case len(d.Violations) > 0:
 		return events.Rejected{At: events.StepValidation, Versions: versions, Vault: c.Vault, Violations: d.Violations}
 	}
-	return events.Validated{Carried: c, Versions: versions}
+	return events.Validated{Carried: c, Versions: versions, Disclosures: d.Disclosures}
 }

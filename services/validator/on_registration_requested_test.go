@@ -2,11 +2,13 @@ package validator
 
 import (
 	"context"
+	"reflect"
 	"testing"
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/bus"
 	"github.com/usherhq/usher/pkg/store"
+	"github.com/usherhq/usher/pkg/store/storetest"
 	"github.com/usherhq/usher/pkg/tenant"
 	"github.com/usherhq/usher/pkg/vault"
 )
@@ -22,14 +24,7 @@ func (p onePerson) Get(context.Context, string, string, uint64) (vault.Entry, er
 
 func newService(t *testing.T, r events.Registration) *service {
 	t.Helper()
-	b, err := store.Open(t.Context(), "sqlite://"+t.TempDir(), "validator", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	if err := b.Ensure(t.Context(), decisionSchema); err != nil {
-		t.Fatal(err)
-	}
+	b := storetest.Embedded(t, decisionSchema)
 	return &service{config: tenant.Demo(), persons: onePerson{r}, decisions: store.NewDocs(b, decisionSchema, decision.fields)}
 }
 
@@ -65,7 +60,7 @@ func TestARedeliveryAfterAConfigurationChangePublishesTheStoredDecision(t *testi
 	if err != nil || len(again.Violations) == 0 {
 		t.Fatalf("the changed configuration decides alike: %v, %v", again, err)
 	}
-	if second := outcome(t, s, "m1"); second != events.Event(first) {
+	if second := outcome(t, s, "m1"); !reflect.DeepEqual(second, events.Event(first)) {
 		t.Errorf("got %v, first %v", second, first)
 	}
 }

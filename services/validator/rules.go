@@ -1,6 +1,7 @@
 package validator
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"github.com/usherhq/usher/events"
+	"github.com/usherhq/usher/pkg/passwords"
 	"github.com/usherhq/usher/pkg/tenant"
 )
 
@@ -29,8 +31,11 @@ type rule func(subject) []events.Violation
 
 // Rules of each channel, in the order their violations are told.
 var rules = map[string][]rule{
-	"native": {findings, nativeRequired, nativeNames, nativeContact, nativeBirth, nativeCountries, nativePassword, roles("roles"), category("categoryId")},
-	"finhub": {findings, finhubNames, finhubContact, finhubBirth, finhubPerson, finhubPassword, roles("roleIds"), category("customerCategory.id")},
+	"native":  {findings, nativeRequired, nativeNames, nativeContact, nativeBirth, nativeCountries, password("credentials.password"), roles("roles"), category("categoryId")},
+	"finhub":  {findings, finhubNames, finhubContact, finhubBirth, finhubPerson, password("password"), roles("roleIds"), category("customerCategory.id")},
+	"fincode": {findings, fincodeType, fincodeNames, fincodeContact, fincodePhone, fincodeBirth, fincodeAddress, password("password")},
+	candescent: {findings, candescentMember, candescentNames, candescentContact, candescentAddresses, candescentBirth, candescentIdentity, candescentLogin,
+		candescentPassword, candescentDisclosures},
 }
 
 // violations applies every rule of the registration's channel.
@@ -141,7 +146,7 @@ func phone(field, value string) []events.Violation {
 
 // country wants an ISO 3166-1 alpha-2 code: the decoder has made one of what it recognised.
 func country(field, value string) []events.Violation {
-	if value == "" || countries.ByName(value).Alpha2() == value {
+	if value == "" || len(value) == 2 && countries.ByName(value).Alpha2() == value {
 		return nil
 	}
 	return violation(events.CodeFormat, field)
@@ -173,6 +178,16 @@ func birthDate(field, value string, at time.Time, minAge int) []events.Violation
 	return nil
 }
 
+// password judges by the tenant's policy for the registration's channel.
+func password(field string) rule {
+	return func(s subject) (found []events.Violation) {
+		for _, code := range passwords.Of(s.tenant, s.Channel).Check(s.Password) {
+			found = append(found, events.Violation{Code: code, Field: field})
+		}
+		return found
+	}
+}
+
 // roles allows what the tenant allows.
 func roles(field string) rule {
 	return func(s subject) []events.Violation {
@@ -194,16 +209,16 @@ func category(field string) rule {
 		}
 		c, known := s.tenant.Catalog.Find(s.Claim.ID)
 		if !known {
-			return violation(events.CodeUnknownCategory, field)
+			return violation(events.CodeUnknownCategory, cmp.Or(s.Claim.Place, field))
 		}
 		var found []events.Violation
 		for i, claimed := range s.Claim.Features {
-			f, known := feature(c, claimed)
+			f, known := c.Feature(claimed.ID, claimed.Code)
 			if !known {
 				continue
 			}
 			for _, p := range claimed.Parameters {
-				if allowed, named := f.AllowedValues[p.Name]; named && !slices.Contains(allowed, p.Value) && !placeholder(p.Value) {
+				if key, named := f.Key(p.Name); named && !slices.Contains(f.AllowedValues[key], p.Value) && !unsent(key, p.Value) {
 					found = append(found, events.Violation{Code: events.CodeNotAllowed,
 						Field: "categoryFeatureRelations[" + strconv.Itoa(i) + "]." + p.Name})
 				}
@@ -213,15 +228,14 @@ func category(field string) rule {
 	}
 }
 
-// placeholder reports values that the vendor's documents print and that count as not sent.
-func placeholder(v string) bool { return v == "MEDIUM_RISK_VALUE" || strings.HasPrefix(v, "<") }
-
-func feature(c *tenant.Category, claimed events.FeatureClaim) (tenant.Feature, bool) {
-	i := slices.IndexFunc(c.Features, func(f tenant.Feature) bool {
-		return f.DatabaseID == claimed.ID || f.Code == claimed.Code
-	})
-	if i < 0 {
-		return tenant.Feature{}, false
-	}
-	return c.Features[i], true
+// unsent reports values that count as not sent where the category does not allow them: none at
+// all, placeholders that the vendor's documents print, and what its script has for every category
+// of medium risk.
+func unsent(key, value string) bool {
+	return value == "" || strings.HasPrefix(value, "<") || slices.Contains(scripted, value) ||
+		tenant.Suits(key, value, tenant.Medium) || value == "false" && tenant.Suits(key, "OPTIONAL", tenant.Medium)
 }
+
+// scripted are the values of the script that no key of the table has; of those of due diligence
+// it has also "false".
+var scripted = []string{"MEDIUM_RISK_VALUE", "STANDARD_DUE_DILIGENCE"}

@@ -32,19 +32,3 @@ func finhubPerson(s subject) []events.Violation {
 	}
 	return found
 }
-
-// finhubPassword: at least 8 characters, of four classes, no blocklist.
-func finhubPassword(s subject) []events.Violation {
-	p := s.Password
-	switch {
-	case !p.Present:
-		return nil
-	case p.Length < 8:
-		return violation(events.CodeTooShort, "password")
-	case p.Bytes > s.tenant.Password.MaxLength:
-		return violation(events.CodeTooLong, "password")
-	case !p.Upper || !p.Lower || !p.Digit || !p.Special:
-		return violation(events.CodePasswordWeak, "password")
-	}
-	return nil
-}

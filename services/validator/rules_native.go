@@ -44,23 +44,3 @@ func nativeCountries(s subject) []events.Violation {
 	}
 	return found
 }
-
-// nativePassword follows NIST SP 800-63B-4 §3.1.1.2: length, blocklist and context, no
-// composition rules.
-func nativePassword(s subject) []events.Violation {
-	const field = "credentials.password"
-	p := s.Password
-	switch {
-	case !p.Present:
-		return nil
-	case p.Length < s.tenant.Password.MinLength:
-		return violation(events.CodeTooShort, field)
-	case p.Bytes > s.tenant.Password.MaxLength:
-		return violation(events.CodeTooLong, field)
-	case p.Common:
-		return violation(events.CodePasswordCommon, field)
-	case p.Resembles:
-		return violation(events.CodePasswordResembles, field)
-	}
-	return nil
-}

@@ -2,6 +2,7 @@ package validator
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ func TestRules(t *testing.T) {
 		want   string // code; "" accepts
 	}{
 		"nothing is wrong":                         {func(*events.Registration) {}, ""},
+		"a country of a million letters":           {func(r *events.Registration) { r.Applicant.Nationality = strings.Repeat("A", 1<<20) }, events.CodeFormat},
 		"a name in Greek":                          {func(r *events.Registration) { r.Applicant.GivenName = "Ἀλέξανδρος" }, ""},
 		"a name in Devanagari with marks":          {func(r *events.Registration) { r.Applicant.GivenName = "प्रिया" }, ""},
 		"a name with a straight apostrophe":        {func(r *events.Registration) { r.Applicant.FamilyName = "D'Arc" }, ""},
@@ -77,6 +79,11 @@ func TestRules(t *testing.T) {
 		"an allowed value":                         {claim("medium-risk-verified-5f8a9b", events.Parameter{Name: "RISK_LEVEL", Value: "MEDIUM"}), ""},
 		"a value that is not allowed":              {claim("medium-risk-verified-5f8a9b", events.Parameter{Name: "RISK_LEVEL", Value: "NONE"}), events.CodeNotAllowed},
 		"a placeholder that the vendor prints":     {claim("medium-risk-verified-5f8a9b", events.Parameter{Name: "RISK_LEVEL", Value: "<string>"}), ""},
+		"the script's value for any key":           {claim("medium-risk-verified-5f8a9b", events.Parameter{Name: "RISK_LEVEL", Value: "MEDIUM_RISK_VALUE"}), ""},
+		"a medium value that is not allowed":       {claim("medium-risk-verified-5f8a9b", events.Parameter{Name: "RISK_SCORE", Value: "42"}), ""},
+		"a high value that is not allowed":         {claim("medium-risk-verified-5f8a9b", events.Parameter{Name: "riskScore", Value: "99"}), events.CodeNotAllowed},
+		"an allowed value in the other spelling":   {claim("medium-risk-verified-5f8a9b", events.Parameter{Name: "riskScore", Value: "85"}), ""},
+		"no value":                                 {claim("medium-risk-verified-5f8a9b", events.Parameter{Name: "RISK_LEVEL"}), ""},
 		"an unknown parameter is kept and ignored": {claim("medium-risk-verified-5f8a9b", events.Parameter{Name: "COLOUR", Value: "red"}), ""},
 		"what the decoder found": {func(r *events.Registration) {
 			r.Findings = []events.Violation{{Code: events.CodeDisagrees, Field: "a|b"}}
