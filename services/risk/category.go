@@ -28,7 +28,7 @@ func assign(catalog *tenant.Catalog, claim *events.CategoryClaim, found events.A
 	if category.Level.Rank() < level.Rank() {
 		category = ofLevel(catalog, level)
 	}
-	return events.Category{ID: category.CategoryID, Name: category.Name, Description: category.Description}, features(category, claim)
+	return events.Category{ID: category.CategoryID, Name: category.Name, Description: category.Description}, features(category, claim, found)
 }
 
 // ofLevel is the first category of a level, or the one of the highest level below it.
@@ -45,29 +45,43 @@ func ofLevel(catalog *tenant.Catalog, level tenant.Level) *tenant.Category {
 	return best
 }
 
-// features lists the category's features with the claimed values it allows; other values
-// count as not sent.
-func features(category *tenant.Category, claim *events.CategoryClaim) []events.Feature {
+// features lists the category's features with the claimed values it allows; other values count
+// as not sent. Mandatory keys without a value get the one that the assessed risk selects.
+func features(category *tenant.Category, claim *events.CategoryClaim, found events.Assessment) []events.Feature {
 	list := []events.Feature{}
 	for _, f := range category.Features {
-		assigned := events.Feature{ID: f.DatabaseID, Code: f.Code, Enabled: true, Parameters: []events.Parameter{}}
-		for _, p := range claimedParameters(claim, f) {
-			if slices.Contains(f.AllowedValues[p.Name], p.Value) {
-				assigned.Parameters = append(assigned.Parameters, p)
-			}
-		}
-		list = append(list, assigned)
+		list = append(list, events.Feature{ID: f.DatabaseID, Code: f.Code, Enabled: true, Parameters: parameters(f, claim, found)})
 	}
 	return list
 }
 
-func claimedParameters(claim *events.CategoryClaim, f tenant.Feature) []events.Parameter {
+func parameters(f tenant.Feature, claim *events.CategoryClaim, found events.Assessment) []events.Parameter {
+	list := []events.Parameter{}
+	has := func(key string) bool {
+		return slices.ContainsFunc(list, func(p events.Parameter) bool { return p.Name == key })
+	}
+	for _, p := range claimedParameters(claim, f) {
+		if key, known := f.Key(p.Name); known && !has(key) && slices.Contains(f.AllowedValues[key], p.Value) {
+			list = append(list, events.Parameter{Name: key, Value: p.Value})
+		}
+	}
+	for _, key := range f.MandatoryKeys {
+		if !has(key) {
+			list = append(list, events.Parameter{Name: key, Value: f.Select(key, tenant.Level(found.Level), found.Score, found.PEP)})
+		}
+	}
+	return list
+}
+
+// claimedParameters are those of every claimed feature that is f.
+func claimedParameters(claim *events.CategoryClaim, f tenant.Feature) (list []events.Parameter) {
 	if claim == nil {
 		return nil
 	}
-	i := slices.IndexFunc(claim.Features, func(c events.FeatureClaim) bool { return c.ID == f.DatabaseID || c.Code == f.Code })
-	if i < 0 {
-		return nil
+	for _, c := range claim.Features {
+		if c.ID == f.DatabaseID || c.Code == f.Code {
+			list = append(list, c.Parameters...)
+		}
 	}
-	return claim.Features[i].Parameters
+	return list
 }

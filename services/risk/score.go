@@ -2,86 +2,60 @@ package risk
 
 import (
 	"slices"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/usherhq/usher/events"
+	"github.com/usherhq/usher/pkg/rules"
 	"github.com/usherhq/usher/pkg/tenant"
 )
 
-// unknown is the value of a fact that the registration does not tell.
-const unknown = "unknown"
-
 const highestScore = 100
 
-// facts are what a policy's rules look at, by name.
-type facts map[string]string
-
-// factsOf derives the facts; the age is counted to the receipt.
-func factsOf(r events.Registration, at time.Time) facts {
-	f := facts{"channel": r.Channel, "nationality": unknown, "residence": unknown, "emailDomain": unknown, "age": unknown}
-	if r.Applicant.Nationality != "" {
-		f["nationality"] = r.Applicant.Nationality
-	}
-	if _, domain, ok := strings.Cut(r.Applicant.CanonicalEmail, "@"); ok {
-		f["emailDomain"] = domain
-	}
-	if i := residence(r.Applicant.Addresses); i >= 0 {
-		f["residence"] = r.Applicant.Addresses[i].Country
-	}
-	if born, err := time.Parse(time.DateOnly, r.Applicant.BirthDate); err == nil {
-		f["age"] = strconv.Itoa(age(born, at))
-	}
-	return f
-}
-
-// residence is the index of the primary address with a country, else of the first, else -1.
-func residence(addresses []events.Address) int {
-	has := func(a events.Address) bool { return a.Country != "" }
-	if i := slices.IndexFunc(addresses, func(a events.Address) bool { return a.Primary && has(a) }); i >= 0 {
-		return i
-	}
-	return slices.IndexFunc(addresses, has)
-}
-
-// age is the number of birthdays until at.
-func age(born, at time.Time) int {
-	years := at.Year() - born.Year()
-	if born.AddDate(years, 0, 0).After(at) {
-		years--
-	}
-	return years
-}
-
-// score adds the points of the rules that match, within 0 and 100, and tells which did.
-func score(p *tenant.Policy, f facts) events.Assessment {
-	a := events.Assessment{Reasons: []events.Reason{}}
+// score is what the policy's rules make of the facts, with the values of those that they name.
+func score(p *tenant.Policy, values rules.Values) events.Assessment {
+	a := weigh(p, func(r tenant.RiskRule) (bool, error) { return r.When.Holds(values) })
+	var seen []string
 	for _, rule := range p.Rules {
-		if matches(rule, f[rule.Fact]) {
-			a.Score += rule.Points
-			a.Reasons = append(a.Reasons, events.Reason{Rule: rule.ID, Points: rule.Points, Label: rule.Label})
-		}
+		seen = append(seen, rule.When.Facts()...)
 	}
-	a.Score = min(max(a.Score, 0), highestScore)
-	switch {
-	case a.Score >= p.High:
-		a.Level = string(tenant.High)
-	case a.Score >= p.Medium:
-		a.Level = string(tenant.Medium)
-	default:
-		a.Level = string(tenant.Low)
-	}
+	a.Facts = values.Shown(seen)
 	return a
 }
 
-func matches(rule tenant.RiskRule, value string) bool {
-	if len(rule.In) > 0 {
-		return slices.Contains(rule.In, value)
+// weigh adds the points of the rules that hold, within 0 and 100, and tells which did. A rule that
+// cannot be evaluated is a reason for review: it might have held.
+func weigh(p *tenant.Policy, holds func(tenant.RiskRule) (bool, error)) events.Assessment {
+	a := events.Assessment{Reasons: []events.Reason{}}
+	for _, rule := range p.Rules {
+		does, err := holds(rule)
+		switch {
+		case err != nil:
+			a.Reasons = append(a.Reasons, events.Reason{Rule: rule.ID, Outcome: string(tenant.Review), Label: rule.Label, Failed: true})
+		case does:
+			a.Score += rule.Points
+			a.Reasons = append(a.Reasons, events.Reason{Rule: rule.ID, Points: rule.Points, Outcome: string(rule.Outcome), Label: rule.Label})
+		}
 	}
-	n, err := strconv.Atoi(value)
-	if err != nil {
-		return false
+	a.Score = min(max(a.Score, 0), highestScore)
+	a.Level = string(levelOf(p, a.Score))
+	return a
+}
+
+func levelOf(p *tenant.Policy, score int) tenant.Level {
+	switch {
+	case score >= p.High:
+		return tenant.High
+	case score >= p.Medium:
+		return tenant.Medium
 	}
-	return rule.AtLeast != nil && n >= *rule.AtLeast || rule.Below != nil && n < *rule.Below
+	return tenant.Low
+}
+
+// demanded is the outcome that the reasons demand together: a refusal goes before a review.
+func demanded(reasons []events.Reason) tenant.Outcome {
+	for _, o := range []tenant.Outcome{tenant.Refuse, tenant.Review} {
+		if slices.ContainsFunc(reasons, func(r events.Reason) bool { return r.Outcome == string(o) }) {
+			return o
+		}
+	}
+	return ""
 }

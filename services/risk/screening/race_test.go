@@ -1,0 +1,6 @@
+//go:build race
+
+package screening
+
+// sampled is the part of the names that the evaluation looks at: one of so many.
+const sampled = 10
