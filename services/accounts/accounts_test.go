@@ -5,29 +5,44 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/metric/noop"
 	"golang.org/x/crypto/argon2"
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/bus"
 	"github.com/usherhq/usher/pkg/keys"
+	"github.com/usherhq/usher/pkg/keys/keystest"
+	"github.com/usherhq/usher/pkg/passwords"
 	"github.com/usherhq/usher/pkg/store"
+	"github.com/usherhq/usher/pkg/store/storetest"
 	"github.com/usherhq/usher/pkg/tenant"
 	"github.com/usherhq/usher/pkg/vault"
 )
 
 const cloudVault = "d1e2f3a4-b5c6-47d8-9e0f-1a2b3c4d5e6f"
 
+var quiet = slog.New(slog.DiscardHandler)
+
 var noon = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 
 // people is a vault by registration.
 type people map[string]vault.Entry
+
+func (p people) PutBack(_ context.Context, _, registration, _ string, e vault.Entry) (uint64, error) {
+	p[registration] = e
+	return 8, nil
+}
+
+func (p people) Delete(_ context.Context, _, registration string, _ uint64) error {
+	delete(p, registration)
+	return nil
+}
 
 func (p people) Get(_ context.Context, _, registration string, _ uint64) (vault.Entry, error) {
 	e, ok := p[registration]
@@ -37,37 +52,68 @@ func (p people) Get(_ context.Context, _, registration string, _ uint64) (vault.
 	return e, nil
 }
 
+// published are the events of a stream by registration; a follower that lags knows none.
+type published struct {
+	all     map[string][]events.Record
+	lagging bool
+	away    bool
+}
+
+func (p *published) History(_ context.Context, _, registration string) ([]events.Record, error) {
+	if p.lagging {
+		return nil, nil
+	}
+	return p.all[registration], nil
+}
+
+func (p *published) StoredAt(_ context.Context, s events.Subject) (events.Record, error) {
+	for _, r := range p.all[s.Registration] {
+		if r.Subject == s {
+			return r, nil
+		}
+	}
+	return events.Record{}, bus.ErrAbsent
+}
+
+func (p *published) Publish(_ context.Context, tenant, registration string, e events.Event) error {
+	if p.away {
+		return errors.New("the broker is away")
+	}
+	for _, r := range p.all[registration] {
+		if r.Subject == events.SubjectOf(tenant, registration, e) {
+			return bus.ErrExists
+		}
+	}
+	p.all[registration] = append(p.all[registration], record(registration, e, noon))
+	return nil
+}
+
+func (p *published) LeaderHistory(_ context.Context, _, registration string) ([]events.Record, error) {
+	return p.all[registration], nil
+}
+
 // world is an accounts service with real documents and keys.
 type world struct {
 	*service
-	t      *testing.T
-	people people
+	t       *testing.T
+	people  people
+	stream  *published
+	backend store.Backend
+	time    time.Time
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	b, err := store.Open(t.Context(), "sqlite://"+t.TempDir(), "accounts", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	if err := b.Ensure(t.Context(), accountSchema); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := keys.Generate(dir); err != nil {
-		t.Fatal(err)
-	}
-	ring, err := keys.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := newHasher(settings{"ACCOUNTS_INSECURE_HASH": "true", "ACCOUNTS_ARGON2": "m=8,t=1,p=1"}.get, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	b := storetest.Embedded(t, accountSchema, upgradeSchema)
+	ring := keystest.Ring(t)
+	h, err := newHasher(settings{"ACCOUNTS_INSECURE_HASH": "true", "ACCOUNTS_ARGON2": "m=8,t=1,p=1"}.get, quiet, noop.NewMeterProvider())
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := people{}
-	return &world{&service{config: tenant.Demo(), keys: ring, persons: p, hasher: h, accounts: store.NewDocs(b, accountSchema, account.fields)}, t, p}
+	w := &world{&service{config: tenant.Demo(), keys: ring, persons: p, hasher: h, blocklist: &passwords.Blocklist{}, documents: b, accounts: store.NewDocs(b, accountSchema, account.fields), upgrades: store.NewDocs(b, upgradeSchema, upgraded.fields), log: quiet}, t, p, &published{all: map[string][]events.Record{}}, b, noon}
+	w.service.stream, w.service.now = w.stream, func() time.Time { return w.time }
+	return w
 }
 
 type settings map[string]string
@@ -104,6 +150,7 @@ func (w *world) create(id, email string) events.Event {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.stream.all[id] = append(w.stream.all[id], record(id, e, noon))
 	return e
 }
 
@@ -250,13 +297,15 @@ func (w *world) code(id string, epoch int) string {
 func (w *world) sent(id string, epoch int, at time.Time) {
 	w.t.Helper()
 	e := events.ActivationSent{Cause: "created", Epoch: epoch}
-	mustEvent(w.onActivationSent(w.t.Context(), bus.In[events.ActivationSent]{Record: record(id, e, at), Data: e}))
+	w.stream.all[id] = append(w.stream.all[id], record(id, e, at))
 }
 
 func (w *world) resend(id string, k int, at time.Time) events.Event {
 	w.t.Helper()
 	e := events.ResendRequested{K: k}
-	return mustEvent(w.onResendRequested(w.t.Context(), bus.In[events.ResendRequested]{Record: record(id, e, at), Data: e}))
+	out := mustEvent(w.onResendRequested(w.t.Context(), bus.In[events.ResendRequested]{Record: record(id, e, at), Data: e}))
+	w.stream.all[id] = append(w.stream.all[id], record(id, out, at))
+	return out
 }
 
 func TestTheRightCodeActivatesOnce(t *testing.T) {
@@ -307,6 +356,67 @@ func TestTheCodeExpires24HoursAfterItsSendingAndAResendRenewsIt(t *testing.T) {
 	}
 }
 
+func TestACodeWhoseMailsTheStreamForgotHasExpired(t *testing.T) {
+	w := newWorld(t)
+	w.create("r1", "a@example.com")
+	w.sent("r1", 1, noon)
+	delete(w.stream.all, "r1")
+	if got := w.present("r1", "late", w.code("r1", 1), noon.Add(8*24*time.Hour)); got != events.CodeExpired {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestEventsThatComeAgainAfterTheStreamForgotRenewNoCode(t *testing.T) {
+	const validity = 24 * time.Hour
+	at := noon.Add(8 * 24 * time.Hour)
+	created := func(vault uint64) events.Record {
+		return record("r1", events.AccountCreated{Carried: events.Carried{Vault: vault}}, at)
+	}
+	sent := func(epoch int, at time.Time) events.Record {
+		return record("r1", events.ActivationSent{Cause: "created", Epoch: epoch}, at)
+	}
+	issued := func(epoch int) events.Record { return record("r1", events.CodeIssued{K: 1, Epoch: epoch}, at) }
+	for name, test := range map[string]struct {
+		history []events.Record
+		epoch   int
+		expired bool
+	}{
+		"the account's own events":                   {[]events.Record{created(7), sent(1, at)}, 1, false},
+		"those of another run":                       {[]events.Record{created(8), sent(1, at)}, 1, true},
+		"another run, a later epoch":                 {[]events.Record{created(8), sent(1, at)}, 2, true},
+		"an epoch that another run issued":           {[]events.Record{created(8), sent(1, at), issued(2), sent(2, at)}, 2, false},
+		"one that is issued and not mailed yet":      {[]events.Record{created(7), issued(2)}, 2, false},
+		"the mail outlives the account's event":      {[]events.Record{sent(1, at)}, 1, false},
+		"the mail outlives it and is too old":        {[]events.Record{sent(1, noon)}, 1, true},
+		"nothing is left":                            {nil, 1, true},
+		"the mail of an earlier epoch alone is left": {[]events.Record{sent(1, at)}, 2, true},
+	} {
+		if got := lifetimeOf(test.history, 7, test.epoch, validity).expired(at.Add(time.Hour)); got != test.expired {
+			t.Errorf("%s: expired %v", name, got)
+		}
+	}
+}
+
+func TestACodeHasNotExpiredBecauseAFollowerLags(t *testing.T) {
+	w := newWorld(t)
+	w.create("r1", "a@example.com")
+	w.sent("r1", 1, noon)
+	w.stream.lagging = true
+	if got := w.present("r1", "q", w.code("r1", 1), noon.Add(time.Second)); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestTheCodesDayBeginsWithTheFirstOfItsMails(t *testing.T) {
+	w := newWorld(t)
+	w.create("r1", "a@example.com")
+	w.sent("r1", 1, noon)
+	w.sent("r1", 1, noon.Add(23*time.Hour))
+	if got := w.present("r1", "late", w.code("r1", 1), noon.Add(25*time.Hour)); got != events.CodeExpired {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestTenWrongCodesLockAndAResendUnlocks(t *testing.T) {
 	w := newWorld(t)
 	w.create("r1", "a@example.com")
@@ -322,11 +432,75 @@ func TestTenWrongCodesLockAndAResendUnlocks(t *testing.T) {
 	if got := w.present("r1", "w3", "AAAA", noon); got != events.WrongCode {
 		t.Errorf("a repeated wrong one: %q", got)
 	}
-	if issued, ok := w.resend("r1", 1, noon.Add(time.Hour)).(events.CodeIssued); !ok || issued.Epoch != 2 {
+	resent := noon.Add(time.Hour)
+	if issued, ok := w.resend("r1", 1, resent).(events.CodeIssued); !ok || issued.Epoch != 2 {
 		t.Fatalf("resend gave %v", issued)
 	}
-	if got := w.present("r1", "q2", w.code("r1", 2), noon.Add(time.Hour)); got != "" {
+	for request, want := range map[string]string{"w3": events.WrongCode, "q": events.CodeLocked} {
+		for range 10 {
+			if got := w.present("r1", request, w.code("r1", 1), resent); got != want {
+				t.Errorf("a redelivery of %s after the resend: %q, want %q", request, got, want)
+			}
+		}
+	}
+	if got := w.present("r1", "q2", w.code("r1", 2), resent); got != "" {
 		t.Errorf("the new code: %q", got)
+	}
+}
+
+func TestACodeThatWasTooOldStaysSoWhenItIsDeliveredAgain(t *testing.T) {
+	w := newWorld(t)
+	w.create("r1", "a@example.com")
+	w.sent("r1", 1, noon)
+	late := noon.Add(25 * time.Hour)
+	for range 2 {
+		if got := w.present("r1", "q", w.code("r1", 1), late); got != events.CodeExpired {
+			t.Errorf("too late: %q", got)
+		}
+		w.stream.all["r1"] = w.stream.all["r1"][:1] // a replica knows nothing of the mail
+	}
+}
+
+func TestSoManyCodesADayAreLookedAtWhateverIsResent(t *testing.T) {
+	w := newWorld(t)
+	w.create("r1", "a@example.com")
+	w.sent("r1", 1, noon)
+	tries, at := 0, noon
+	for epoch := 1; epoch <= 3; epoch++ {
+		for range 10 {
+			tries++
+			at = at.Add(time.Minute)
+			if got := w.present("r1", fmt.Sprint("w", tries), "AAAA", at); got != events.WrongCode {
+				t.Fatalf("try %d: %q", tries, got)
+			}
+		}
+		at = at.Add(time.Hour)
+		if issued, ok := w.resend("r1", epoch, at).(events.CodeIssued); !ok || issued.Epoch != epoch+1 {
+			t.Fatalf("resend %d gave %v", epoch, issued)
+		}
+	}
+	e := events.ActivationRequested{RequestID: "q", CodeHash: keys.HashCode("r1", w.code("r1", 4))}
+	in := bus.In[events.ActivationRequested]{Record: record("r1", e, at), Data: e}
+	opens := noon.Add(24*time.Hour + time.Minute) // a day after the first try
+	for range 2 {
+		refused, ok := mustEvent(w.onActivationRequested(t.Context(), in)).(events.ActivationRefused)
+		if !ok || refused.Code != events.TooManyTries || time.Duration(refused.RetrySeconds)*time.Second != opens.Sub(at) {
+			t.Errorf("the right code after 30 wrong ones: %+v", refused)
+		}
+	}
+	if got := w.present("r1", "q2", w.code("r1", 4), opens); got != "" {
+		t.Errorf("the right code when the time is over: %q", got)
+	}
+}
+
+func TestAResendWaitsForTheFirstMailToo(t *testing.T) {
+	w := newWorld(t)
+	w.create("r1", "a@example.com")
+	for after, want := range map[time.Duration]string{0: events.ResendCooldown, 59 * time.Second: events.ResendCooldown} {
+		refused, _ := w.resend("r1", int(after.Seconds())+1, noon.Add(after)).(events.ResendRefused)
+		if refused.Code != want || refused.RetrySeconds != 60-int(after.Seconds()) {
+			t.Errorf("%v after the account was made: %+v", after, refused)
+		}
 	}
 }
 
@@ -363,8 +537,25 @@ func TestResendsHaveACooldownAndADailyCapAndKeepALiveCode(t *testing.T) {
 	}
 }
 
+func TestAnOperatorsResendIsNotBoundByTheDailyCap(t *testing.T) {
+	w := newWorld(t)
+	w.create("r1", "a@example.com")
+	w.sent("r1", 1, noon)
+	for k := 1; k <= 6; k++ {
+		w.resend("r1", k, noon.Add(time.Duration(k)*2*time.Minute))
+	}
+	e := events.ResendRequested{K: 7, Actor: "operator"}
+	for from, granted := range map[events.Service]bool{events.Gateway: false, events.Ledger: true} {
+		e.K++
+		in := bus.In[events.ResendRequested]{Record: record("r1", e, noon.Add(time.Hour)), Data: e}
+		in.Source = from
+		if _, ok := mustEvent(w.onResendRequested(t.Context(), in)).(events.CodeIssued); ok != granted {
+			t.Errorf("from %s: granted %v", from, ok)
+		}
+	}
+}
+
 func TestWeakHashParametersNeedTheSwitch(t *testing.T) {
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	for name, test := range map[string]struct {
 		env settings
 		ok  bool
@@ -375,8 +566,11 @@ func TestWeakHashParametersNeedTheSwitch(t *testing.T) {
 		"weak ones":                 {settings{"ACCOUNTS_ARGON2": "m=8,t=1,p=1"}, false},
 		"weak ones with the switch": {settings{"ACCOUNTS_ARGON2": "m=8,t=1,p=1", "ACCOUNTS_INSECURE_HASH": "true"}, true},
 		"rubbish":                   {settings{"ACCOUNTS_ARGON2": "fast"}, false},
+		"a memory of its own":       {settings{"ACCOUNTS_HASH_MEMORY": "64"}, true},
+		"a memory with a unit":      {settings{"ACCOUNTS_HASH_MEMORY": "64MiB"}, false},
+		"hardly any memory":         {settings{"ACCOUNTS_HASH_MEMORY": "1"}, false},
 	} {
-		if _, err := newHasher(test.env.get, log); (err == nil) != test.ok {
+		if _, err := newHasher(test.env.get, quiet, noop.NewMeterProvider()); (err == nil) != test.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

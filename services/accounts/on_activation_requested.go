@@ -14,44 +14,76 @@ import (
 )
 
 // onActivationRequested decides about a presented code. The account remembers the request
-// that activated it and those that were wrong, so a repetition gets the same answer.
+// that activated it and those that did not, so a repetition gets the same answer.
 func (s *service) onActivationRequested(ctx context.Context, in bus.In[events.ActivationRequested]) (events.Event, error) {
-	t, known := s.config.Tenant(in.Subject.Tenant)
-	if !known {
-		return nil, fmt.Errorf("tenant is not in configuration %s", s.config.Version)
+	refuse := func(t try) (events.Event, error) {
+		refused := t.event()
+		refused.Vault = in.Data.Vault
+		return refused, nil
 	}
-	refuse := func(code string) (events.Event, error) {
-		return events.ActivationRefused{RequestID: in.Data.RequestID, Code: code}, nil
-	}
+	unknown := try{Request: in.Data.RequestID, Refused: events.WrongCode}
 	stored, err := s.accounts.Get(ctx, in.Subject.Registration)
 	if errors.Is(err, store.ErrNotFound) {
-		return refuse(events.WrongCode)
+		return refuse(unknown)
 	}
 	if err != nil {
 		return nil, err
 	}
 	a := &stored.Value
-	if a.State != created && a.State != active {
-		return refuse(events.WrongCode)
+	if t := a.Activation.seen(in.Data.RequestID); t != nil {
+		return refuse(*t)
+	}
+	switch a.State {
+	case expired:
+		return refuse(try{Request: in.Data.RequestID, Refused: events.CodeExpiredRegistration})
+	case creating, rejected:
+		return refuse(unknown)
 	}
 	right, err := s.rightCode(in.Subject.Registration, a.Activation.Epoch, in.Data.CodeHash)
 	if err != nil {
 		return nil, err
 	}
-	wrong, by := len(a.Activation.Wrong), a.Activation.By
-	code := a.Activation.present(in.Data.RequestID, right, in.Stored, time.Duration(a.Validity)*time.Second, t.Activation.MaxTries)
-	if a.Activation.By != "" {
-		a.State = active
+	if err := s.complement(a); err != nil {
+		return nil, err
 	}
-	if len(a.Activation.Wrong) != wrong || a.Activation.By != by {
+	l, err := s.lifetime(ctx, in.Subject, *a)
+	if err != nil {
+		return nil, err
+	}
+	tries, by := len(a.Activation.Tries), a.Activation.By
+	refused := a.Activation.present(in.Data.RequestID, right, in.Stored, l, a.MaxTries, a.TriesPerDay)
+	if a.Activation.By != by && a.NoPassword {
+		complaint, err := s.choose(ctx, in, a)
+		if err != nil {
+			return nil, err
+		}
+		if complaint != "" {
+			return refuse(try{Request: in.Data.RequestID, Refused: complaint})
+		}
+	}
+	if a.Activation.By != "" {
+		a.State, a.Expiry.DueAt = active, 0
+	}
+	if len(a.Activation.Tries) != tries || a.Activation.By != by {
 		if _, err := s.accounts.Update(ctx, stored); err != nil {
 			return nil, fmt.Errorf("update account: %w", err)
 		}
 	}
-	if code != "" {
-		return refuse(code)
+	if refused != nil {
+		return refuse(*refused)
 	}
-	return events.AccountActivated{RequestID: in.Data.RequestID}, nil
+	return events.AccountActivated{RequestID: in.Data.RequestID, Vault: in.Data.Vault}, nil
+}
+
+// lifetime reads when the account's present code was sent.
+func (s *service) lifetime(ctx context.Context, of events.Subject, a account) (lifetime, error) {
+	validity := time.Duration(a.Validity) * time.Second
+	history, err := s.stream.History(ctx, of.Tenant, of.Registration)
+	if l := lifetimeOf(history, a.Vault, a.Activation.Epoch, validity); err != nil || !l.forgotten {
+		return l, err
+	}
+	history, err = s.stream.LeaderHistory(ctx, of.Tenant, of.Registration)
+	return lifetimeOf(history, a.Vault, a.Activation.Epoch, validity), err
 }
 
 func (s *service) rightCode(registration string, epoch int, hash string) (bool, error) {

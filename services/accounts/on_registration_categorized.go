@@ -20,21 +20,23 @@ import (
 // unique, so that a duplicate is recognised before its password is hashed; then the hash is
 // added by a guarded update.
 func (s *service) onRegistrationCategorized(ctx context.Context, in bus.In[events.Categorized]) (events.Event, error) {
-	stored, err := s.accounts.Get(ctx, in.Subject.Registration)
 	read := s.reader(ctx, in)
-	if errors.Is(err, store.ErrNotFound) {
-		stored, err = s.claim(ctx, in, read)
-	}
+	stored, err := s.claim(ctx, in, read)
 	if err != nil {
 		return nil, err
 	}
-	if stored.Value.MAC != in.Data.MAC {
+	if stored.Value.MAC != in.Data.MAC && stored.Value.State != erased && stored.Value.State != expired {
 		return events.Rejected{At: events.StepAccount, Versions: in.Data.Versions, Vault: in.Data.Vault,
 			Violations: []events.Violation{{Code: events.CodeIdempotencyKeyReused}}}, nil
 	}
 	if stored.Value.State == creating {
 		if stored, err = s.complete(ctx, in, stored, read); err != nil {
 			return nil, err
+		}
+	}
+	if n := stored.Value.Notice; n != nil {
+		if err := s.notify(ctx, in.Subject.Tenant, *n); err != nil {
+			return nil, fmt.Errorf("tell the owner of a duplicate: %w", err)
 		}
 	}
 	return stored.Value.event(in.Data.Carried), nil
@@ -48,33 +50,66 @@ func (s *service) reader(ctx context.Context, in bus.In[events.Categorized]) fun
 }
 
 // claim inserts the document: the account's, or, where another account has a unique value,
-// the rejection's.
+// the rejection's. A document that is there already is returned instead.
 func (s *service) claim(ctx context.Context, in bus.In[events.Categorized], read func() (vault.Entry, error)) (store.Stored[account], error) {
-	var none store.Stored[account]
-	t, known := s.config.Tenant(in.Subject.Tenant)
-	if !known {
-		return none, fmt.Errorf("tenant is not in configuration %s", s.config.Version)
-	}
-	entry, err := read()
-	if err != nil {
-		return none, err
-	}
-	a, err := s.newAccount(t, in, entry)
-	if err != nil {
-		return none, err
-	}
-	stored, _, err := s.accounts.InsertOrGet(ctx, in.Subject.Registration, a)
+	var (
+		claimed account
+		t       *tenant.Tenant
+	)
+	stored, err := s.accounts.Once(ctx, in.Subject.Registration, func() (_ account, err error) {
+		var known bool
+		if t, known = s.config.Tenant(in.Subject.Tenant); !known {
+			return account{}, errNoTenant
+		}
+		claimed, err = s.newAccount(in, t, read)
+		return claimed, err
+	})
 	var duplicate *store.DuplicateError
 	if !errors.As(err, &duplicate) {
 		return stored, err
 	}
-	refusal := account{Tenant: t.ID, MAC: a.MAC, State: rejected, Versions: a.Versions,
-		Violations: []events.Violation{{Code: duplicateCodes[duplicate.Field()]}}}
-	stored, _, err = s.accounts.InsertOrGet(ctx, in.Subject.Registration, refusal)
+	taken, err := s.taken(ctx, claimed, duplicate.Field())
+	if err != nil {
+		return store.Stored[account]{}, err
+	}
+	notice, err := s.noticeOf(ctx, t, claimed, taken, in.Stored)
+	if err != nil {
+		return store.Stored[account]{}, err
+	}
+	stored, _, err = s.accounts.InsertOrGet(ctx, in.Subject.Registration, account{
+		Tenant: claimed.Tenant, MAC: claimed.MAC, State: rejected, Versions: claimed.Versions, Notice: notice,
+		Violations: []events.Violation{{Code: duplicateCodes[taken]}},
+	})
 	return stored, err
 }
 
-func (s *service) newAccount(t *tenant.Tenant, in bus.In[events.Categorized], entry vault.Entry) (account, error) {
+// taken is the claim to tell of where another account has one: a person who is known says more
+// than a user name that is. found is the one that the store met first.
+func (s *service) taken(ctx context.Context, a account, found string) (string, error) {
+	for _, name := range []string{"u_nid", "u_member", "u_email"} {
+		if name == found {
+			break
+		}
+		mac, claimed := a.Claims[name]
+		if !claimed {
+			continue
+		}
+		n, err := s.accounts.Count(ctx, store.Fields{"tenant": a.Tenant, name: mac})
+		if err != nil {
+			return "", fmt.Errorf("look for the account that has a claim: %w", err)
+		}
+		if n > 0 {
+			return name, nil
+		}
+	}
+	return found, nil
+}
+
+func (s *service) newAccount(in bus.In[events.Categorized], t *tenant.Tenant, read func() (vault.Entry, error)) (account, error) {
+	entry, err := read()
+	if err != nil {
+		return account{}, err
+	}
 	claims, err := s.claims(t, entry.Registration)
 	if err != nil {
 		return account{}, err
@@ -83,15 +118,16 @@ func (s *service) newAccount(t *tenant.Tenant, in bus.In[events.Categorized], en
 	if err != nil {
 		return account{}, fmt.Errorf("encode person: %w", err)
 	}
-	person, err := s.keys.Seal(keys.Data, t.ID, t.ID+"|"+in.Subject.Registration+"|person", plain)
+	person, err := s.keys.Seal(keys.Data, t.ID, personAAD(in.Subject), plain)
 	if err != nil {
 		return account{}, fmt.Errorf("seal person: %w", err)
 	}
 	return account{
-		Tenant: t.ID, MAC: in.Data.MAC, State: creating, Claims: claims,
+		Tenant: t.ID, MAC: in.Data.MAC, Vault: in.Data.Vault, State: creating, Claims: claims,
 		UserID: in.Data.UserID, PersonID: in.Data.PersonID, Category: in.Data.Category, Person: person,
-		Versions: events.Versions{Config: s.config.Version},
-		Validity: int(time.Duration(t.Activation.CodeValidity).Seconds()), Activation: activation{Epoch: 1},
+		Versions: events.Versions{Config: t.ConfigVersion}, Argon2: t.Argon2,
+		Validity: int(time.Duration(t.Activation.CodeValidity).Seconds()), MaxTries: t.Activation.MaxTries,
+		TriesPerDay: t.Activation.TriesPerDay, Activation: activation{Epoch: 1}, Expiry: expiryOf(t.Activation),
 	}, nil
 }
 
@@ -106,17 +142,18 @@ func (s *service) complete(ctx context.Context, in bus.In[events.Categorized], s
 	if err != nil {
 		return stored, err
 	}
+	if err := s.complement(&stored.Value); err != nil {
+		return stored, err
+	}
 	stored.Value.NoPassword = password == nil
 	if password != nil {
-		t, known := s.config.Tenant(in.Subject.Tenant)
-		if !known {
-			return stored, fmt.Errorf("tenant is not in configuration %s", s.config.Version)
-		}
-		if stored.Value.Password, err = s.hasher.hash(ctx, password, t.Argon2); err != nil {
+		stored.Value.Argon2 = s.hasher.parameters(stored.Value.Argon2)
+		if stored.Value.Password, err = s.hasher.hash(ctx, password, stored.Value.Argon2, false); err != nil {
 			return stored, err
 		}
 	}
 	stored.Value.State = created
+	stored.Value.Expiry.begin(s.now())
 	updated, err := s.accounts.Update(ctx, stored)
 	if errors.Is(err, store.ErrConflict) { // another replica was faster; its document counts
 		return s.accounts.Get(ctx, in.Subject.Registration)
