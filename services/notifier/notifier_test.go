@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"testing"
 	"time"
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/bus"
-	"github.com/usherhq/usher/pkg/keys"
+	"github.com/usherhq/usher/pkg/keys/keystest"
 	"github.com/usherhq/usher/pkg/store"
+	"github.com/usherhq/usher/pkg/store/storetest"
 	"github.com/usherhq/usher/pkg/tenant"
 	"github.com/usherhq/usher/pkg/vault"
 	"github.com/usherhq/usher/services/notifier/mail"
@@ -21,17 +23,23 @@ const cloudVault = "d1e2f3a4-b5c6-47d8-9e0f-1a2b3c4d5e6f"
 
 type onePerson struct{}
 
+func (onePerson) Delete(context.Context, string, string, uint64) error { return nil }
+
 func (onePerson) Get(context.Context, string, string, uint64) (vault.Entry, error) {
-	return vault.Entry{Registration: events.Registration{Applicant: events.Applicant{Email: "zoe@example.com", GivenName: "Zoë"}}}, nil
+	return vault.Entry{Registration: events.Registration{Applicant: events.Applicant{Email: "zoe@example.com", GivenName: "Zoë", Phone: "+37061234567"}}}, nil
 }
 
-// server records what it takes and answers what it is told to.
+// server records what it takes and answers what it is told to, after what happens meanwhile.
 type server struct {
-	taken  []mail.Letter
-	answer error
+	taken     []mail.Letter
+	answer    error
+	meanwhile func()
 }
 
 func (s *server) Send(_ context.Context, l mail.Letter) error {
+	if s.meanwhile != nil {
+		s.meanwhile()
+	}
 	if s.answer == nil {
 		s.taken = append(s.taken, l)
 	}
@@ -47,32 +55,42 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	b, err := store.Open(t.Context(), "sqlite://"+t.TempDir(), "notifier", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	if err := b.Ensure(t.Context(), mailSchema); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := keys.Generate(dir); err != nil {
-		t.Fatal(err)
-	}
-	ring, err := keys.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := storetest.Embedded(t, mailSchema)
+	ring := keystest.Ring(t)
 	public, _ := url.Parse("https://usher.example")
 	w := &world{t: t, server: &server{}, now: time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)}
 	w.service = &service{config: tenant.Demo(), keys: ring, persons: onePerson{}, sender: w.server, public: public,
-		now: func() time.Time { return w.now }, mails: store.NewDocs(b, mailSchema, letter.fields)}
+		now: func() time.Time { return w.now }, log: slog.New(slog.DiscardHandler), desk: newDesk(), mails: store.NewDocs(b, mailSchema, letter.fields), documents: b}
 	return w
 }
 
 func (w *world) created() (events.Event, error) {
 	e := events.AccountCreated{Carried: events.Carried{Vault: 7}, Epoch: 1, ValiditySeconds: 86400}
 	return w.onAccountCreated(w.t.Context(), bus.In[events.AccountCreated]{Record: events.Record{Subject: events.SubjectOf(cloudVault, "r1", e), Event: e}, Data: e})
+}
+
+func (w *world) issued(k, epoch int) (events.Event, error) {
+	e := events.CodeIssued{K: k, Epoch: epoch, ValiditySeconds: 86400}
+	return w.onCodeIssued(w.t.Context(), bus.In[events.CodeIssued]{Record: events.Record{Subject: events.SubjectOf(cloudVault, "r1", e), Event: e}, Data: e})
+}
+
+func (w *world) activated() {
+	w.t.Helper()
+	e := events.AccountActivated{RequestID: "q"}
+	if _, err := w.onAccountActivated(w.t.Context(), bus.In[events.AccountActivated]{Record: events.Record{Subject: events.SubjectOf(cloudVault, "r1", e), Event: e}, Data: e}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) ended() {
+	w.t.Helper()
+	e := events.Expired{Reason: events.NotActivated}
+	in := bus.In[events.Expired]{Record: events.Record{Subject: events.SubjectOf(cloudVault, "r1", e), Event: e}, Data: e}
+	for range 2 {
+		if out, err := w.onRegistrationExpired(w.t.Context(), in); err != nil || out != events.ForgottenBy(events.Notifier) {
+			w.t.Fatalf("got %v, %v", out, err)
+		}
+	}
 }
 
 func (w *world) stored(cause string) store.Stored[letter] {
@@ -132,6 +150,8 @@ func TestARefusalForGoodIsAnEventAndARefusalForNowIsParked(t *testing.T) {
 		}
 		if got := w.stored("created").Value; got.Attempts != i+1 || got.State != pending {
 			t.Errorf("attempt %d is stored as %d, %s", i+1, got.Attempts, got.State)
+		} else {
+			w.now = time.UnixMilli(got.NextTry)
 		}
 	}
 	w.now = w.now.Add(giveUpAfter + time.Minute)
@@ -158,8 +178,7 @@ func TestAnotherMailGoesToTheSamePersonUntilTheAccountIsActive(t *testing.T) {
 	}
 	issue := func(k, epoch int) events.Event {
 		t.Helper()
-		e := events.CodeIssued{K: k, Epoch: epoch, ValiditySeconds: 86400}
-		out, err := w.onCodeIssued(t.Context(), bus.In[events.CodeIssued]{Record: events.Record{Subject: events.SubjectOf(cloudVault, "r1", e), Event: e}, Data: e})
+		out, err := w.issued(k, epoch)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,10 +191,7 @@ func TestAnotherMailGoesToTheSamePersonUntilTheAccountIsActive(t *testing.T) {
 	if second.To != first.To || second.Code == first.Code || second.MessageID == first.MessageID {
 		t.Error("the second mail is not another one to the same person")
 	}
-	activated := events.AccountActivated{RequestID: "q"}
-	if _, err := w.onAccountActivated(t.Context(), bus.In[events.AccountActivated]{Record: events.Record{Subject: events.SubjectOf(cloudVault, "r1", activated), Event: activated}, Data: activated}); err != nil {
-		t.Fatal(err)
-	}
+	w.activated()
 	for _, cause := range []string{"created", "code1"} {
 		if w.stored(cause).Value.Recipient != nil {
 			t.Errorf("the recipient of %s is kept", cause)

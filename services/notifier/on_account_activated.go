@@ -9,5 +9,5 @@ import (
 
 // onAccountActivated forgets the recipient: no further mail is due.
 func (s *service) onAccountActivated(ctx context.Context, in bus.In[events.AccountActivated]) (events.Event, error) {
-	return nil, s.forget(ctx, in.Subject.Registration)
+	return nil, s.forget(ctx, in.Subject.Registration, events.OutcomeActivated)
 }

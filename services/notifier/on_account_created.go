@@ -2,7 +2,6 @@ package notifier
 
 import (
 	"context"
-	"errors"
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/bus"
@@ -13,32 +12,35 @@ const causeCreated = "created"
 
 // onAccountCreated sends the first mail. The recipient is kept, sealed, for later mails.
 func (s *service) onAccountCreated(ctx context.Context, in bus.In[events.AccountCreated]) (events.Event, error) {
-	stored, err := s.mails.Get(ctx, in.Subject.Registration+"/"+causeCreated)
-	if errors.Is(err, store.ErrNotFound) {
-		stored, err = s.write(ctx, in)
+	id := in.Subject.Registration + "/" + causeCreated
+	gone := false
+	out, err := s.handle(ctx, id, func() (store.Stored[letter], error) {
+		l, err := s.mails.Once(ctx, id, func() (letter, error) { return s.write(ctx, in) })
+		gone = l.Value.State == erased
+		return l, err
+	})
+	if gone && err == nil {
+		return events.StillErased(events.Notifier, in.Data.Vault), nil
 	}
-	if err != nil {
-		return nil, err
+	if sent, ok := out.(events.ActivationSent); ok {
+		sent.Vault = in.Data.Vault // of this message: a registration that came once more has another
+		return sent, err
 	}
-	return s.deliver(ctx, stored)
+	return out, err
 }
 
-func (s *service) write(ctx context.Context, in bus.In[events.AccountCreated]) (store.Stored[letter], error) {
-	var none store.Stored[letter]
+func (s *service) write(ctx context.Context, in bus.In[events.AccountCreated]) (letter, error) {
 	t, r := in.Subject.Tenant, in.Subject.Registration
 	entry, err := s.persons.Get(ctx, t, r, in.Data.Vault)
 	if err != nil {
-		return none, err
+		return letter{}, err
 	}
-	a := entry.Registration.Applicant
-	sealed, err := s.seal(t, r, recipient{Email: a.Email, Name: a.GivenName})
+	sealed, err := s.seal(t, r, s.recipientOf(t, entry.Registration.Applicant))
 	if err != nil {
-		return none, err
+		return letter{}, err
 	}
-	l := letter{
+	return letter{
 		Tenant: t, Registration: r, Cause: causeCreated, Epoch: in.Data.Epoch, Validity: in.Data.ValiditySeconds,
-		State: pending, Recipient: sealed, Vault: in.Data.Vault,
-	}
-	stored, _, err := s.mails.InsertOrGet(ctx, l.id(), l)
-	return stored, err
+		State: pending, FirstTry: s.now().UnixMilli(), Recipient: sealed, Vault: in.Data.Vault,
+	}, nil
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/usherhq/usher/pkg/tenant"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -36,11 +38,12 @@ func compose(t *testing.T, l Letter) string {
 }
 
 func TestMailsAreWrittenAsExpected(t *testing.T) {
-	for _, language := range []string{"en", "de"} {
+	for name, kind := range map[string]Kind{"activation.en": Activation, "activation.de": Activation, "reminder.en": Reminder, "reminder.de": Reminder, "notice.en": Notice, "notice.de": Notice} {
 		l := letter()
-		l.Language = language
+		l.Kind, l.Language = kind, strings.TrimPrefix(filepath.Ext(name), ".")
+		l.ExpiresAt = l.Date.Add(24 * time.Hour)
 		got := compose(t, l)
-		file := filepath.Join("testdata", "activation."+language+".golden")
+		file := filepath.Join("testdata", name+".golden")
 		if *update {
 			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 				t.Fatal(err)
@@ -81,5 +84,43 @@ func TestAnAddressThatIsNoneIsRefusedForGoodWithoutRepeatingIt(t *testing.T) {
 	l.To = "zoe@bücher.example"
 	if got := compose(t, l); !strings.Contains(got, "zoe@xn--bcher-kva.example") {
 		t.Errorf("the domain is not in punycode:\n%s", got)
+	}
+}
+
+func TestATenantsOwnTemplateReplacesOursAndEscapesTheName(t *testing.T) {
+	var own tenant.MailTemplate
+	for _, err := range []error{
+		own.Subject.UnmarshalText([]byte("{{.Tenant}} welcomes you")),
+		own.Text.UnmarshalText([]byte("{{.Name}}\n{{.Code}}\n{{.Link}}\n")),
+		own.HTML.UnmarshalText([]byte("<p>{{.Name}} {{.Code}}</p>")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := letter()
+	l.Template = &own
+	raw := compose(t, l)
+	for _, want := range []string{"Subject: CloudVault welcomes you\n", "\nABCDEFGHIJKL2345\n", "<p>Zo=C3=AB &lt;b&gt; ABCDEFGHIJKL2345</p>", "Auto-Submitted: auto-generated\n"} {
+		if !strings.Contains(raw, want) {
+			t.Errorf("%q is not in\n%s", want, raw)
+		}
+	}
+}
+
+func TestOurTemplatesAreWhatATenantsMustBe(t *testing.T) {
+	for kind, languages := range ours {
+		for language := range languages {
+			raw, err := files.ReadFile("templates/" + string(kind) + "." + language + ".txt")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if kind != Notice && !strings.Contains(string(raw), "\n{{.Code}}\n") {
+				t.Errorf("%s.%s has no line with the code alone", kind, language)
+			}
+		}
+	}
+	if len(ours) != len(tenant.MailKinds) {
+		t.Errorf("%d kinds, want %d", len(ours), len(tenant.MailKinds))
 	}
 }

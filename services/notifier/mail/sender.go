@@ -5,46 +5,51 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/textproto"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
+	"github.com/wneessen/go-mail/smtp"
 	"golang.org/x/net/idna"
 )
 
-// ErrTemporary is wrapped where another try may succeed: no connection, a 4xx, or a reply
-// that never came.
-var ErrTemporary = errors.New("mail not taken yet")
+// How long a server may take: for each of the connection, the greeting, and what follows up to
+// the login; and for the mail, from MAIL to its last reply.
+const (
+	dialTimeout = 10 * time.Second
+	mailTimeout = 45 * time.Second
+)
 
-// PermanentError means that the server will never take this mail. Its text, which may quote
-// the address, is left out.
-type PermanentError struct{ Code int }
+const (
+	maxIdle = time.Minute     // how long an unused connection is kept
+	atOnce  = 5 * time.Second // a connection that is dead shows sooner
+)
 
-func (e *PermanentError) Error() string { return fmt.Sprintf("mail refused for good, code %d", e.Code) }
-
-// badAddress is the SMTP code for a mailbox name that is not allowed (RFC 5321 §4.2.3).
-const badAddress = 553
-
-const sendTimeout = 30 * time.Second
-
-// Sender hands mails to one SMTP server over a few connections that it keeps. Safe for
-// concurrent use.
+// Sender hands mails to one SMTP server over connections that it keeps. Safe for concurrent use.
 type Sender struct {
-	clients chan *client
+	dialer *gomail.Client // opens connections
+	mailer *gomail.Client // hands mails over them
+	places *places
+
+	mu     sync.Mutex
+	idle   []connection // the last was used last
+	closed bool
 }
 
-type client struct {
-	*gomail.Client
-	connected bool
+type connection struct {
+	*smtp.Client
+	since time.Time // unused
 }
-
-const connections = 8
 
 // Dial returns a sender for smtp://host:port, smtp+starttls://user:password@host:port or
-// smtps://user:password@host:port. It connects when the first mail is sent.
-func Dial(smtpURL string) (*Sender, error) {
+// smtps://user:password@host:port. It connects when the first mail is sent. More options come after
+// those of the URL.
+func Dial(smtpURL string, more ...gomail.Option) (*Sender, error) {
 	u, err := url.Parse(smtpURL)
 	if err != nil || u.Hostname() == "" {
 		return nil, errors.New("SMTP_URL is not a URL; give smtp://host:port, smtp+starttls://… or smtps://…")
@@ -53,19 +58,19 @@ func Dial(smtpURL string) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sender{clients: make(chan *client, connections)}
-	for range connections {
-		c, err := gomail.NewClient(u.Hostname(), options...)
-		if err != nil {
-			return nil, fmt.Errorf("set up SMTP client: %w", err)
-		}
-		s.clients <- &client{Client: c}
+	options = append(options, more...)
+	s := &Sender{places: newPlaces()}
+	if s.dialer, err = gomail.NewClient(u.Hostname(), append(slices.Clone(options), gomail.WithTimeout(dialTimeout))...); err != nil {
+		return nil, fmt.Errorf("set up SMTP client: %w", err)
+	}
+	if s.mailer, err = gomail.NewClient(u.Hostname(), append(slices.Clone(options), gomail.WithTimeout(mailTimeout))...); err != nil {
+		return nil, fmt.Errorf("set up SMTP client: %w", err)
 	}
 	return s, nil
 }
 
 func optionsOf(u *url.URL) ([]gomail.Option, error) {
-	options := []gomail.Option{gomail.WithTimeout(sendTimeout), gomail.WithHELO("usher.localdomain"), gomail.WithoutNoop()}
+	options := []gomail.Option{gomail.WithHELO("usher.localdomain"), gomail.WithoutNoop(), gomail.WithoutRset()}
 	switch u.Scheme {
 	case "smtp":
 		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
@@ -90,76 +95,103 @@ func optionsOf(u *url.URL) ([]gomail.Option, error) {
 	return options, nil
 }
 
-// Send returns nil after the server's 250, a PermanentError after a 5xx, and an error that
-// wraps ErrTemporary otherwise.
+// Send returns nil after the server's 250, a PermanentError where the address is refused for good,
+// a BusyError where it was not tried, and an error that wraps ErrTemporary otherwise.
 func (s *Sender) Send(ctx context.Context, l Letter) error {
 	m, err := Compose(l)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	select {
-	case c := <-s.clients:
-		defer func() { s.clients <- c }()
-		return c.send(ctx, m)
-	case <-ctx.Done():
-		return fmt.Errorf("%w: no connection is free", ErrTemporary)
-	}
-}
-
-// send reuses the connection; one that turns out dead is replaced once.
-func (c *client) send(ctx context.Context, m *gomail.Msg) error {
-	reused := c.connected
-	err := c.try(ctx, m)
-	if err != nil && reused && codeOf(err) == 0 {
-		err = c.try(ctx, m)
-	}
-	return classify(err)
-}
-
-func (c *client) try(ctx context.Context, m *gomail.Msg) error {
-	if !c.connected {
-		if err := c.DialWithContext(ctx); err != nil {
-			return err
-		}
-		c.connected = true
-	}
-	err := c.Client.Send(m)
+	domain := l.To[strings.LastIndexByte(l.To, '@')+1:]
+	leave, err := s.places.take(ctx, strings.ToLower(domain))
 	if err != nil {
-		c.connected = false
-		_ = c.Client.Close()
+		return err
 	}
-	return err
-}
-
-func codeOf(err error) int {
-	var failed *gomail.SendError
-	if errors.As(err, &failed) {
-		return failed.ErrorCode()
-	}
-	return 0
-}
-
-func classify(err error) error {
-	switch code := codeOf(err); {
-	case err == nil:
+	answered := false
+	defer func() { leave(answered) }()
+	r, taken := s.send(ctx, m)
+	answered = taken || r.code > 0 || r.command == connecting
+	if taken {
 		return nil
-	case code >= 500:
-		return &PermanentError{Code: code}
-	case code > 0:
-		return fmt.Errorf("%w: server answered %d", ErrTemporary, code)
 	}
-	return fmt.Errorf("%w: no answer from the server", ErrTemporary)
+	return r.error()
 }
 
-// Close ends the connections.
-func (s *Sender) Close() error {
-	for range connections {
-		if c := <-s.clients; c.connected {
-			_ = c.Client.Close()
+// send uses a connection that is open, or opens one. Where the server has closed the open one
+// before it was given the mail, a new one is tried at once.
+func (s *Sender) send(ctx context.Context, m *gomail.Msg) (r refusal, taken bool) {
+	if c, ok := s.reuse(); ok {
+		began := time.Now()
+		r, taken = s.hand(c, m)
+		if taken || !r.notTaken() || r.code > 0 && r.code != 421 || time.Since(began) > atOnce {
+			return r, taken
 		}
 	}
+	c, err := s.dialer.DialToSMTPClientWithContext(ctx)
+	if err != nil {
+		r := refusal{command: connecting}
+		var reply *textproto.Error
+		if errors.As(err, &reply) {
+			r.code = reply.Code
+		}
+		return r, false
+	}
+	return s.hand(c, m)
+}
+
+// hand gives the server the mail, and keeps the connection where it can be used again: a refused
+// recipient leaves it as it was.
+func (s *Sender) hand(c *smtp.Client, m *gomail.Msg) (r refusal, taken bool) {
+	err := s.mailer.SendWithSMTPClient(c, m)
+	if err != nil && !m.IsDelivered() {
+		r = refusalOf(err)
+	}
+	if err == nil || r.command == rcptTo && r.code > 0 && r.code != 421 {
+		s.keep(c)
+	} else {
+		_ = c.Close()
+	}
+	return r, m.IsDelivered()
+}
+
+func (s *Sender) reuse() (*smtp.Client, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.idle = slices.DeleteFunc(s.idle, func(c connection) bool {
+		old := time.Since(c.since) > maxIdle
+		if old {
+			_ = c.Close()
+		}
+		return old
+	})
+	if len(s.idle) == 0 {
+		return nil, false
+	}
+	last := len(s.idle) - 1
+	c := s.idle[last]
+	s.idle = s.idle[:last]
+	return c.Client, true
+}
+
+func (s *Sender) keep(c *smtp.Client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		_ = c.Close()
+		return
+	}
+	s.idle = append(s.idle, connection{c, time.Now()})
+}
+
+// Close ends the connections that are not in use, and the others after their mail. It does not wait.
+func (s *Sender) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, c := range s.idle {
+		_ = c.Close()
+	}
+	s.idle = nil
 	return nil
 }
 
