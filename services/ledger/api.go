@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math"
@@ -8,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -17,12 +17,27 @@ import (
 	"github.com/usherhq/usher/pkg/app"
 	"github.com/usherhq/usher/pkg/store"
 	"github.com/usherhq/usher/pkg/tenant"
+	"github.com/usherhq/usher/services/ledger/webhooks"
 )
 
 // api answers queries, each for one tenant.
 type api struct {
-	env   *app.Env
-	model *readModel
+	env      *app.Env
+	guard    *tenant.Guard
+	model    *readModel
+	queue    *queue
+	cases    *cases
+	lists    *listed
+	webhooks *webhooks.Dispatcher
+	accesses *accesses // told of before what was asked for is shown
+	streams  streams
+	beat     time.Duration   // of event streams
+	ending   <-chan struct{} // closed when event streams must end
+}
+
+// authenticate returns whose token a request carries.
+func (a *api) authenticate(r *http.Request) (tenant.Principal, error) {
+	return a.guard.Authenticate(r, a.env.Config.Current())
 }
 
 // enter authenticates a request and finds its tenant; where it cannot, it has answered.
@@ -31,14 +46,18 @@ func (a *api) enter(w http.ResponseWriter, r *http.Request) (tenant.Principal, s
 		problem(w, http.StatusBadRequest, "malformed", "header X-Tenant-ID is repeated; send it once")
 		return tenant.Principal{}, "", false
 	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	p, err := a.env.Auth.Authenticate(r.Context(), strings.TrimSpace(token))
+	p, err := a.authenticate(r)
+	var tooOften *tenant.TooManyError
 	switch {
+	case errors.As(err, &tooOften):
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(tooOften.Wait.Seconds()))))
+		problem(w, http.StatusTooManyRequests, "too-many-requests", "too many tokens that are not valid came from this address; retry later")
+		return p, "", false
 	case errors.Is(err, tenant.ErrUnavailable):
 		w.Header().Set("Retry-After", "2")
 		problem(w, http.StatusServiceUnavailable, "unavailable", "tokens cannot be checked now; retry later")
 		return p, "", false
-	case err != nil || !strings.EqualFold(scheme, "Bearer") || len(r.Header.Values("Authorization")) > 1:
+	case err != nil:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
 		problem(w, http.StatusUnauthorized, "unauthorized", "send one header Authorization: Bearer <token>")
 		return p, "", false
@@ -73,6 +92,9 @@ func (a *api) getRegistration(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "not-found", "the tenant has no such registration")
 		return
 	}
+	if !a.told(w, r, p, t, events.RecordAccessed{Purpose: readRegistration, Registration: id}) {
+		return
+	}
 	answer(w, app.View(t, id, events.Fold(found.records(id)), p.Has(tenant.Compliance)))
 }
 
@@ -93,7 +115,12 @@ func (a *api) listRegistrations(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	q, complaint := queryOf(r, t)
+	v, wrong := pageQuery(r)
+	if wrong != nil {
+		problem(w, wrong.status, "malformed", wrong.detail)
+		return
+	}
+	q, complaint := queryOf(v, t)
 	if complaint != "" {
 		problem(w, http.StatusBadRequest, "malformed", complaint)
 		return
@@ -114,11 +141,7 @@ func (a *api) listRegistrations(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]any{"registrations": items, "next": next})
 }
 
-func queryOf(r *http.Request, t string) (q store.Query, complaint string) {
-	v, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return q, "the query cannot be read; write it as name=value&name=value, percent-encoded"
-	}
+func queryOf(v url.Values, t string) (q store.Query, complaint string) {
 	q = store.Query{Where: store.Fields{"tenant": t}, Order: "-acceptedAt", After: v.Get("after"), Limit: 50}
 	if s := v.Get("status"); s != "" {
 		if !slices.Contains(events.Statuses, events.Status(s)) {
@@ -162,36 +185,40 @@ func (a *api) getStats(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	s, err := a.model.stats(r.Context(), t)
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	answer(w, s)
+}
+
+// stats counts the registrations of a tenant.
+func (m *readModel) stats(ctx context.Context, t string) (stats, error) {
 	s := stats{Tenant: t, Statuses: map[events.Status]int64{}, Outcomes: map[events.Outcome]int64{}}
 	for _, status := range events.Statuses {
-		n, err := a.model.docs.Count(r.Context(), store.Fields{"tenant": t, "status": string(status)})
+		n, err := m.docs.Count(ctx, store.Fields{"tenant": t, "status": string(status)})
 		if err != nil {
-			a.failed(w, r, err)
-			return
+			return s, err
 		}
 		if n > 0 {
 			s.Statuses[status] = n
 		}
 	}
 	for _, outcome := range events.Outcomes {
-		n, err := a.model.docs.Count(r.Context(), store.Fields{"tenant": t, "outcome": string(outcome)})
+		n, err := m.docs.Count(ctx, store.Fields{"tenant": t, "outcome": string(outcome)})
 		if err != nil {
-			a.failed(w, r, err)
-			return
+			return s, err
 		}
 		if n > 0 {
 			s.Outcomes[outcome] = n
 		}
 	}
-	oldest, _, err := a.model.docs.Find(r.Context(), store.Query{Where: store.Fields{"tenant": t, "outcome": ""}, Order: "acceptedAt", Limit: 1})
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
-	if len(oldest) == 1 {
+	oldest, _, err := m.docs.Find(ctx, store.Query{Where: store.Fields{"tenant": t, "outcome": ""}, Order: "acceptedAt", Limit: 1})
+	if err == nil && len(oldest) == 1 {
 		s.OldestUnfinishedSeconds = int64(time.Since(time.UnixMilli(oldest[0].Value.AcceptedAt)).Seconds())
 	}
-	answer(w, s)
+	return s, err
 }
 
 func (a *api) failed(w http.ResponseWriter, r *http.Request, err error) {

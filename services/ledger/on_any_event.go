@@ -16,7 +16,7 @@ import (
 var registrationSchema = store.Schema{
 	Collection: "registrations",
 	Index: [][]string{
-		{"tenant", "acceptedAt"}, {"tenant", "status", "acceptedAt"}, {"tenant", "outcome", "acceptedAt"},
+		{"tenant", "acceptedAt"}, {"tenant", "status", "acceptedAt"}, {"tenant", "outcome", "acceptedAt"}, {"tenant", "mail", "acceptedAt"},
 	},
 }
 
@@ -26,11 +26,17 @@ type registration struct {
 	History    []entry        `json:"history"`
 	Status     events.Status  `json:"status"`
 	Outcome    events.Outcome `json:"outcome,omitempty"`
-	AcceptedAt int64          `json:"acceptedAt"` // Unix milliseconds, the stream's clock
+	Mail       string         `json:"mail,omitempty"` // state of the newest mail that has a code
+	AcceptedAt int64          `json:"acceptedAt"`     // Unix milliseconds, the stream's clock
+	// Erased makes it a tombstone: of each event it keeps that it was and when.
+	Erased bool `json:"erased,omitempty"`
 }
 
 func (r registration) fields() store.Fields {
 	f := store.Fields{"tenant": r.Tenant, "status": string(r.Status), "acceptedAt": r.AcceptedAt, "outcome": string(r.Outcome)}
+	if r.Mail != "" {
+		f["mail"] = r.Mail
+	}
 	return f
 }
 
@@ -48,23 +54,29 @@ type entry struct {
 	Data       json.RawMessage `json:"data"`
 }
 
-func entryOf(r events.Record) (entry, error) {
-	data, err := json.Marshal(r.Event)
-	if err != nil {
-		return entry{}, fmt.Errorf("encode %s: %w", r.Event.Type(), err)
-	}
+func entryOf(r events.Record) entry {
 	return entry{
 		Step: r.Subject.Step, N: r.Subject.N, Sequence: r.Sequence, Stored: r.Stored, Type: r.Event.Type(), Source: r.Source,
-		Time: r.Time, Trace: r.TraceParent, TraceState: r.TraceState, Data: data,
-	}, nil
+		Time: r.Time, Trace: r.TraceParent, TraceState: r.TraceState, Data: r.Data,
+	}
 }
 
 func (e entry) record(tenant, id string) (events.Record, error) {
 	event, err := events.DecodeData(e.Type, e.Data)
 	return events.Record{
 		Subject: events.Subject{Tenant: tenant, Registration: id, Step: e.Step, N: e.N}, Source: e.Source, Time: e.Time,
-		TraceParent: e.Trace, TraceState: e.TraceState, Event: event, Sequence: e.Sequence, Stored: e.Stored,
+		TraceParent: e.Trace, TraceState: e.TraceState, Event: event, Sequence: e.Sequence, Stored: e.Stored, Data: e.Data,
 	}, err
+}
+
+// outline is the record without the facts that no status depends on.
+func (e entry) outline(tenant, id string) (r events.Record, ok bool) {
+	event, ok := events.Blank(e.Type)
+	if _, erased := event.(events.Erased); erased {
+		r, err := e.record(tenant, id)
+		return r, err == nil
+	}
+	return events.Record{Event: event, Sequence: e.Sequence, Stored: e.Stored}, ok
 }
 
 // records decodes the history; what only a newer version can read is left out.
@@ -87,10 +99,28 @@ func (r *registration) add(e entry) (changed bool) {
 	return true
 }
 
+// strip leaves of the events of a registration whose person is erased that they were and when; of
+// the erasure itself, or of the end, everything.
+func (r *registration) strip() {
+	whole := []events.Step{events.StepErasure, events.StepExpired, events.StepErased}
+	r.Erased = r.Erased || slices.ContainsFunc(r.History, func(e entry) bool { return slices.Contains(whole[:2], e.Step) })
+	for i, e := range r.History {
+		if r.Erased && !slices.Contains(whole, e.Step) {
+			r.History[i].Data = json.RawMessage("{}")
+		}
+	}
+}
+
 func (r *registration) fold(id string) {
-	records := r.records(id)
+	records := make([]events.Record, 0, len(r.History))
+	for _, e := range r.History {
+		if outline, ok := e.outline(r.Tenant, id); ok {
+			records = append(records, outline)
+		}
+	}
 	state := events.Fold(records)
 	r.Status, r.Outcome = state.Status, state.Outcome
+	r.Mail = lastMail(r.History, r.Outcome)
 	if !state.AcceptedAt.IsZero() {
 		r.AcceptedAt = state.AcceptedAt.UnixMilli()
 	} else if len(records) > 0 && r.AcceptedAt == 0 {
@@ -105,20 +135,30 @@ const (
 	foldMax    = 4096
 )
 
+// documents can forget for good what was overwritten or deleted.
+type documents interface {
+	Purge(ctx context.Context) error
+}
+
 // readModel keeps one document a registration. The events of a batch become one write each.
 type readModel struct {
-	docs  *store.Docs[registration]
-	folds *group.Group[events.Record, struct{}]
+	documents documents
+	docs      *store.Docs[registration]
+	folds     *group.Group[events.Record, struct{}]
 }
 
 func newReadModel(b store.Backend) *readModel {
-	m := &readModel{docs: store.NewDocs(b, registrationSchema, registration.fields)}
+	m := &readModel{documents: b, docs: store.NewDocs(b, registrationSchema, registration.fields)}
 	m.folds = group.New(foldWindow, foldMax, m.foldBatch)
 	return m
 }
 
-// onAnyEvent returns once the event is in the read model, whatever order events arrive in.
+// onAnyEvent returns once the event is in the read model, whatever order events arrive in. Facts
+// about a tenant belong to no registration.
 func (m *readModel) onAnyEvent(ctx context.Context, r events.Record) error {
+	if r.Subject.Registration == "" {
+		return nil
+	}
 	_, err := m.folds.Do(ctx, r)
 	return err
 }
@@ -176,20 +216,21 @@ func pick(records []events.Record, indexes []int) []events.Record {
 }
 
 // merge writes the registration with these events. A replica that was faster is a conflict;
-// the message comes again.
+// the message comes again. Events of another tenant than the registration's, such as an erasure
+// under a wrong one, are left out.
 func (m *readModel) merge(ctx context.Context, id string, s store.Stored[registration], records []events.Record) error {
-	s.ID, s.Value.Tenant = id, records[0].Subject.Tenant
+	s.ID = id
+	if s.Version == 0 {
+		s.Value.Tenant = records[0].Subject.Tenant
+	}
 	changed := false
 	for _, r := range records {
-		e, err := entryOf(r)
-		if err != nil {
-			return err
-		}
-		changed = s.Value.add(e) || changed
+		changed = r.Subject.Tenant == s.Value.Tenant && s.Value.add(entryOf(r)) || changed
 	}
 	if !changed {
 		return nil
 	}
+	s.Value.strip()
 	s.Value.fold(id)
 	if s.Version == 0 {
 		return m.docs.Insert(ctx, id, s.Value)

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/store"
+	"github.com/usherhq/usher/pkg/store/storetest"
 )
 
 const acme = "acme"
@@ -20,14 +22,7 @@ var noon = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 
 func open(t *testing.T) store.Backend {
 	t.Helper()
-	b, err := store.Open(t.Context(), "sqlite://"+t.TempDir(), "ledger", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	if err := b.Ensure(t.Context(), registrationSchema); err != nil {
-		t.Fatal(err)
-	}
+	b := storetest.Embedded(t, registrationSchema)
 	return b
 }
 
@@ -45,9 +40,13 @@ func history(id string) []events.Record {
 	}
 	records := make([]events.Record, len(all))
 	for i, e := range all {
+		data, err := json.Marshal(e)
+		if err != nil {
+			panic(err)
+		}
 		records[i] = events.Record{
 			Subject: events.SubjectOf(acme, id, e), Source: events.Gateway, Time: noon.Add(time.Duration(i) * time.Second),
-			TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Event: e, Sequence: uint64(10 + i), Stored: noon.Add(time.Duration(i) * time.Second),
+			TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Event: e, Sequence: uint64(10 + i), Stored: noon.Add(time.Duration(i) * time.Second), Data: data,
 		}
 	}
 	return records
