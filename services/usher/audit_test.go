@@ -37,7 +37,7 @@ func (c *cluster) audit(all []accepted, limit time.Duration) {
 func (c *cluster) complete(b *bus.Bus, all []accepted, limit time.Duration) map[string][]events.Record {
 	c.t.Helper()
 	histories := map[string][]events.Record{}
-	open := 0
+	open, began := 0, time.Now()
 	done := within(limit, func() bool {
 		open = 0
 		for _, a := range all {
@@ -56,6 +56,7 @@ func (c *cluster) complete(b *bus.Bus, all []accepted, limit time.Duration) map[
 		}
 		return open == 0
 	})
+	c.t.Logf("%d of %d are complete %v after the last was accepted", len(histories), len(all), time.Since(began).Round(10*time.Millisecond))
 	if !done {
 		c.report("%d of %d acknowledged registrations are not complete after %v", open, len(all), limit)
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/usherhq/usher/pkg/bus"
 )
 
 // Broker is a real NATS server with JetStream inside this process.
@@ -34,7 +36,7 @@ func StartBroker(addr, dir string, sync bool) (*Broker, error) {
 	s, err := server.NewServer(&server.Options{
 		ServerName: "usher", Host: host, Port: port, JetStream: true, StoreDir: dir,
 		JetStreamMaxStore: 1 << 40, JetStreamMaxMemory: 1 << 28, SyncAlways: sync,
-		NoSigs: true, NoLog: true, MaxPayload: 1 << 20,
+		JetStreamDomain: bus.Domain, NoSigs: true, NoLog: true, MaxPayload: 1 << 20,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up broker: %w", err)

@@ -4,6 +4,7 @@ package usher
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -32,6 +33,7 @@ import (
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/bus"
 	"github.com/usherhq/usher/pkg/keys"
+	"github.com/usherhq/usher/pkg/vault"
 	"github.com/usherhq/usher/services/usher/mailsink"
 )
 
@@ -446,83 +448,6 @@ func killService(r *replicated) (time.Time, string) {
 	return time.Now(), p.name
 }
 
-// intake registers customers at a steady pace until it is stopped.
-type intake struct {
-	mu       sync.Mutex
-	all      []accepted
-	accepted atomic.Int64
-	retries  atomic.Int64
-	stopping atomic.Bool
-	wg       sync.WaitGroup
-}
-
-// intake starts one of at least so many customers. Every tenth repeats an address, and
-// every fifth sends its request a second time under the same key.
-func (r *replicated) intake(least int) *intake {
-	in := &intake{}
-	r.t.Cleanup(in.wg.Wait)
-	var next atomic.Int64
-	for range 16 {
-		in.wg.Go(func() {
-			for r.t.Context().Err() == nil && (!in.stopping.Load() || in.accepted.Load() < int64(least)) {
-				i := int(next.Add(1))
-				email := fmt.Sprintf("person.%d@example.com", i)
-				if i%10 == 9 {
-					email = fmt.Sprintf("Person.%d@Example.com", i-1)
-				}
-				r.registerTwice(in, fmt.Sprintf("key-%d", i), email, i%5 == 0)
-				pause(r.t.Context(), 300*time.Millisecond)
-			}
-		})
-	}
-	return in
-}
-
-func (r *replicated) registerTwice(in *intake, key, email string, twice bool) {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Minute)
-	defer cancel()
-	a, attempts, err := r.register(ctx, key, email)
-	if err == nil && twice {
-		var again accepted
-		if again, _, err = r.register(ctx, key, email); err == nil && again.id != a.id {
-			r.report("key %s gave %s and %s", key, a.id, again.id)
-		}
-	}
-	if r.t.Context().Err() != nil {
-		return
-	}
-	if err != nil {
-		r.report("register: %v", err)
-		return
-	}
-	in.retries.Add(int64(attempts - 1))
-	in.accepted.Add(1)
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.all = append(in.all, a)
-}
-
-// stop returns what was accepted.
-func (in *intake) stop() []accepted {
-	in.stopping.Store(true)
-	in.wg.Wait()
-	return in.all
-}
-
-// probe returns when a new registration has gone all the way.
-func (r *replicated) probe(i int, limit time.Duration) (accepted, bool) {
-	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
-	defer cancel()
-	a, _, err := r.register(ctx, fmt.Sprintf("probe-%d", i), fmt.Sprintf("probe.%d@example.com", i))
-	if err != nil {
-		return accepted{}, false
-	}
-	return a, within(limit, func() bool {
-		h, err := r.bus.History(ctx, cloudVault, a.id)
-		return ctx.Err() != nil || err == nil && events.Fold(h).Status == events.StatusActivationSent
-	}) && ctx.Err() == nil
-}
-
 // recoveryLimit is the promise: how long after a fault is mended until a registration goes all the way.
 const recoveryLimit = 30 * time.Second
 
@@ -542,7 +467,7 @@ func TestThreeBrokersLoseAndDoubleNothingWhateverFails(t *testing.T) {
 		mended, what := f.inject(r)
 		meanwhile := in.accepted.Load() - before
 		during += meanwhile
-		a, ok := r.probe(i, 4*recoveryLimit)
+		a, ok := r.probe(r.bus, i, 4*recoveryLimit)
 		took := time.Since(mended)
 		slowest = max(slowest, took)
 		if !ok || took > recoveryLimit {
@@ -564,7 +489,7 @@ func TestThreeBrokersLoseAndDoubleNothingWhateverFails(t *testing.T) {
 // auditReplicated checks the promise, and that the brokers agree and refused nobody anything.
 func (r *replicated) auditReplicated(all []accepted) {
 	r.t.Helper()
-	histories := r.complete(r.bus, all, 60*time.Second)
+	histories := r.complete(r.bus, all, 2*time.Minute)
 	r.verify(all, histories)
 	r.verifySubjects(r.conn)
 	r.verifyMails(all, histories)
@@ -593,59 +518,107 @@ func (r *replicated) describeQueues() {
 	}
 }
 
-// verifyReplicas checks that all brokers hold the same of each stream.
+// verifyReplicas checks that all brokers hold the same of each stream, and none lacks anything. One that
+// was killed can come back with an entry of the vault of which it had applied the deletion and not kept
+// it: at most one broker may have more of that stream.
 func (r *replicated) verifyReplicas() {
 	r.t.Helper()
-	var held []string
-	same := within(60*time.Second, func() bool {
+	var held []map[string]contents
+	same := within(2*time.Minute, func() bool {
 		held = nil
 		for _, n := range r.nodes {
-			text, err := n.streams()
+			streams, err := n.streams()
 			if err != nil {
 				return false
 			}
-			held = append(held, text)
+			held = append(held, streams)
 		}
-		return held[0] == held[1] && held[1] == held[2]
+		return agree(held)
 	})
 	if !same {
-		r.report("the brokers differ: %s", strings.Join(held, " / "))
+		r.report("the brokers differ: %v", held)
 	}
 }
 
-// streams describes what a broker holds of the streams that the services write to.
-func (n *node) streams() (string, error) {
+// contents is what a broker holds of a stream.
+type contents struct {
+	Messages uint64 `json:"messages"`
+	Bytes    uint64 `json:"bytes"`
+	LastSeq  uint64 `json:"last_seq"`
+}
+
+func agree(held []map[string]contents) bool {
+	for name := range held[0] {
+		var all []contents
+		for _, of := range held {
+			all = append(all, of[name])
+		}
+		slices.SortFunc(all, func(a, b contents) int { return cmp.Compare(a.Messages, b.Messages) })
+		if name == vault.Stream && all[2].LastSeq == all[0].LastSeq {
+			all = all[:2]
+		}
+		if len(slices.Compact(all)) > 1 {
+			return false
+		}
+	}
+	return len(held[0]) == len(held[1]) && len(held[0]) == len(held[2])
+}
+
+func TestBrokersAgreeUnlessOneLacksSomething(t *testing.T) {
+	of := func(messages, last uint64) contents { return contents{messages, 100 * messages, last} }
+	for name, c := range map[string]struct {
+		stream string
+		held   []contents
+		want   bool
+	}{
+		"all hold the same":                        {bus.Registrations, []contents{of(5, 9), of(5, 9), of(5, 9)}, true},
+		"one lacks an event":                       {bus.Registrations, []contents{of(5, 9), of(4, 9), of(5, 9)}, false},
+		"one has an event more":                    {bus.Registrations, []contents{of(5, 9), of(6, 9), of(5, 9)}, false},
+		"one has a deleted entry of the vault":     {vault.Stream, []contents{of(5, 9), of(6, 9), of(5, 9)}, true},
+		"one lacks an entry of the vault":          {vault.Stream, []contents{of(5, 9), of(4, 9), of(5, 9)}, false},
+		"one has not seen the vault's last entry":  {vault.Stream, []contents{of(5, 9), of(5, 8), of(5, 9)}, false},
+		"two have each a deleted one of the vault": {vault.Stream, []contents{of(5, 9), of(6, 9), of(7, 9)}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var held []map[string]contents
+			for _, h := range c.held {
+				held = append(held, map[string]contents{c.stream: h})
+			}
+			if got := agree(held); got != c.want {
+				t.Errorf("agree is %v", got)
+			}
+		})
+	}
+}
+
+// streams tells what a broker holds of the streams that the services write to.
+func (n *node) streams() (map[string]contents, error) {
 	response, err := http.Get("http://" + n.monitor + "/jsz?streams=true")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer response.Body.Close()
 	var answer struct {
 		Accounts []struct {
 			Streams []struct {
-				Name  string `json:"name"`
-				State struct {
-					Messages uint64 `json:"messages"`
-					Bytes    uint64 `json:"bytes"`
-					LastSeq  uint64 `json:"last_seq"`
-				} `json:"state"`
+				Name  string   `json:"name"`
+				State contents `json:"state"`
 			} `json:"stream_detail"`
 		} `json:"account_details"`
 	}
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		return "", err
+		return nil, err
 	}
-	var held []string
+	held := map[string]contents{}
 	for _, a := range answer.Accounts {
 		for _, s := range a.Streams {
-			held = append(held, fmt.Sprintf("%s %v", s.Name, s.State))
+			held[s.Name] = s.State
 		}
 	}
-	slices.Sort(held)
 	if len(held) < 5 {
-		return "", fmt.Errorf("%s holds only %v", n.name, held)
+		return nil, fmt.Errorf("%s holds only %v", n.name, held)
 	}
-	return strings.Join(held, ", "), nil
+	return held, nil
 }
 
 // verifyPermissions checks that no broker refused a user anything.

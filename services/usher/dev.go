@@ -12,15 +12,19 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
+	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/app"
 	"github.com/usherhq/usher/pkg/keys"
+	"github.com/usherhq/usher/pkg/lists"
 	"github.com/usherhq/usher/pkg/tenant"
 	"github.com/usherhq/usher/services/ledger"
+	"github.com/usherhq/usher/services/notifier"
 	"github.com/usherhq/usher/services/usher/mailsink"
 )
 
@@ -41,6 +45,7 @@ type devOptions struct {
 	twice bool
 	spans sdktrace.SpanProcessor
 	logs  io.Writer
+	alter func([]app.Service) // makes services run in another way
 }
 
 func (d devCommand) Run(ctx context.Context, out io.Writer) error {
@@ -49,16 +54,25 @@ func (d devCommand) Run(ctx context.Context, out io.Writer) error {
 
 // memoryLimit makes the collector work harder before the process grows beyond what a
 // developer's machine likes.
-const memoryLimit = 400 << 20
+const memoryLimit = 300 << 20
 
 func (d devCommand) run(ctx context.Context, out io.Writer, o devOptions) error {
 	if err := d.onlyLoopback(); err != nil {
 		return err
 	}
+	app.SpendMemory()
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
 	if err := keys.Generate(filepath.Join(d.Data, "keys")); err != nil {
+		return err
+	}
+	if os.Getenv("USHER_LISTS") == "" {
+		if err := lists.WriteDemo(d.lists()); err != nil {
+			return err
+		}
+	}
+	if err := d.renewKeys(ctx); err != nil {
 		return err
 	}
 	token, err := devToken(d.Data)
@@ -70,7 +84,17 @@ func (d devCommand) run(ctx context.Context, out io.Writer, o devOptions) error 
 		return err
 	}
 	defer broker.Stop()
-	routes := map[string]http.Handler{}
+	publicKey, err := d.publicKey()
+	if err != nil {
+		return err
+	}
+	more := ledger.Dev{Routes: map[string]http.Handler{"/dev/fincode-public-key": publicKey}}
+	services := slices.Clone(Services)
+	var (
+		captures notifier.Captures
+		letters  mounted
+	)
+	more.Routes["/v1/letters"] = &letters
 	if d.SMTP == "" {
 		sink, err := mailsink.Start(filepath.Join(d.Data, "mail"))
 		if err != nil {
@@ -78,13 +102,53 @@ func (d devCommand) run(ctx context.Context, out io.Writer, o devOptions) error 
 		}
 		defer sink.Close()
 		d.SMTP = "smtp://" + sink.Addr()
-		routes["/dev/mail"] = sink
+		more.Routes["/dev/mail"], more.Mailbox = sink, mailbox{sink}
+		captures = sink
+	}
+	run(services, notifier.Service.Name, func(ctx context.Context, env *app.Env) error {
+		env.Serve = letters.serve
+		return notifier.RunCaptured(ctx, env, captures)
+	})
+	run(services, ledger.Service.Name, func(ctx context.Context, env *app.Env) error { return ledger.RunWith(ctx, env, more) })
+	if o.alter != nil {
+		o.alter(services)
 	}
 	go d.announce(ctx, out, d.welcome(token, broker.URL()))
 	return app.Run(ctx, app.Options{
-		Getenv: d.getenv(broker.URL()), Setup: true, Twice: o.twice, Spans: o.spans, Output: o.logs,
+		Getenv: d.getenv(broker.URL()), Setup: true, AllowAnonymous: true, Twice: o.twice, Spans: o.spans, Output: o.logs,
 		Tokens: map[string]tenant.Principal{token: {Subject: "dev", Tenants: []string{tenant.AllTenants}, Roles: []tenant.Role{tenant.Admin}}},
-	}, withLedger(routes)...)
+	}, services...)
+}
+
+// renewKeys renews the vault's key now and every hour until ctx ends: its generations are daily, and
+// destroyed when nothing of them is in flight any more.
+func (d devCommand) renewKeys(ctx context.Context) error {
+	renew := func() error {
+		config := tenant.Demo()
+		if d.Config != "" {
+			var err error
+			if config, err = tenant.Load(d.Config); err != nil {
+				return err
+			}
+		}
+		_, _, err := keys.Renew(filepath.Join(d.Data, "keys"), keys.Vault, time.Now(), 0, time.Duration(config.Broker.MaxAge)+keyMargin)
+		return err
+	}
+	if err := renew(); err != nil {
+		return err
+	}
+	go func() {
+		for tick := time.NewTicker(time.Hour); ; {
+			select {
+			case <-ctx.Done():
+				tick.Stop()
+				return
+			case <-tick.C:
+				_ = renew() // tried again in an hour: a file that is being edited cannot be read
+			}
+		}
+	}()
+	return nil
 }
 
 // announce writes text once both listeners are ready, or not at all when ctx ends before.
@@ -110,15 +174,13 @@ func ready(url string) bool {
 	return response.StatusCode == http.StatusOK
 }
 
-// withLedger are the services, with more routes on the ledger's listener.
-func withLedger(routes map[string]http.Handler) []app.Service {
-	services := append([]app.Service(nil), Services...)
+// run makes one of the services run in another way.
+func run(services []app.Service, name events.Service, how func(context.Context, *app.Env) error) {
 	for i, s := range services {
-		if s.Name == ledger.Service.Name {
-			services[i].Run = func(ctx context.Context, env *app.Env) error { return ledger.RunWith(ctx, env, routes) }
+		if s.Name == name {
+			services[i].Run = how
 		}
 	}
-	return services
 }
 
 // getenv settles what a service would find in its environment.
@@ -129,10 +191,16 @@ func (d devCommand) getenv(brokerURL string) func(string) string {
 	}
 	settings := map[string]string{
 		"NATS_URL": brokerURL, "STORE_URL": documents, "USHER_CONFIG": d.Config, "USHER_KEYS": filepath.Join(d.Data, "keys"),
-		"GATEWAY_ADDR": d.HTTP, "LEDGER_ADDR": d.Ops, "SMTP_URL": d.SMTP, "NATS_CREDS": "", "NATS_CA": "",
+		"GATEWAY_ADDR": d.HTTP, "LEDGER_ADDR": d.Ops, "NOTIFIER_ADDR": "the ledger's", "SMTP_URL": d.SMTP, "NATS_CREDS": "", "NATS_CA": "",
 	}
 	if os.Getenv("PUBLIC_URL") == "" {
 		settings["PUBLIC_URL"] = "http://" + d.HTTP
+	}
+	if os.Getenv("USHER_LISTS") == "" {
+		settings["USHER_LISTS"] = d.lists()
+	}
+	if os.Getenv("USHER_EGRESS_ALLOW") == "" {
+		settings["USHER_EGRESS_ALLOW"] = "127.0.0.0/8,::1"
 	}
 	return func(name string) string {
 		if v, ok := settings[name]; ok {
@@ -141,6 +209,9 @@ func (d devCommand) getenv(brokerURL string) func(string) string {
 		return os.Getenv(name)
 	}
 }
+
+// lists is the directory of screening lists that dev makes.
+func (d devCommand) lists() string { return filepath.Join(d.Data, "lists") }
 
 func (d devCommand) onlyLoopback() error {
 	for _, addr := range []string{d.HTTP, d.Ops, d.NATS, os.Getenv("OPS_ADDR")} {
@@ -184,7 +255,8 @@ func devToken(dir string) (string, error) {
 func (d devCommand) welcome(token, brokerURL string) string {
 	return fmt.Sprintf(`Usher runs in one process; Ctrl-C stops it.
   gateway  http://%[1]s   (registrations)
-  ledger   http://%[2]s   (queries; mails at /dev/mail)
+  console  http://%[2]s/console   (sign in with the token)
+  ledger   http://%[2]s   (queries; mails at /dev/mail, Fincode's key at /dev/fincode-public-key)
   broker   %[3]s
   data     %[4]s
   token    %[5]s

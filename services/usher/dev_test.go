@@ -83,11 +83,15 @@ func sha256Hex(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// startDev starts a pipeline in dir, which a later one can continue.
-func startDev(t *testing.T, dir string, o devOptions) *dev {
+// startDev starts a pipeline in dir, which a later one can continue, with the command's options
+// changed by prepare.
+func startDev(t *testing.T, dir string, o devOptions, prepare ...func(*devCommand)) *dev {
 	t.Helper()
 	d := &dev{t: t, done: make(chan error, 1), logs: &lockedBuffer{}}
 	d.command = devCommand{HTTP: freeAddr(t), Ops: freeAddr(t), NATS: freeAddr(t), Data: dir, Store: documents(dir)}
+	for _, change := range prepare {
+		change(&d.command)
+	}
 	o.logs = d.logs
 	ctx, stop := context.WithCancel(context.Background())
 	d.stop = stop
@@ -177,6 +181,10 @@ func (d *dev) try(method, url, tenant string, body []byte, headers ...string) (a
 	for i := 0; i+1 < len(headers); i += 2 {
 		request.Header.Add(headers[i], headers[i+1])
 	}
+	return send(request)
+}
+
+func send(request *http.Request) (answer, error) {
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return answer{}, err

@@ -86,7 +86,8 @@ func TestTheTestOfKilledProcessesCatchesItsMutants(t *testing.T) {
 		caught string // in what the audit reports
 	}{
 		"acknowledged before the effect": {mutant{"pkg/bus/subscriber.go", []string{
-			"	w := d.message(handling)\n", "	w := d.message(handling)\n	s.ack(m)\n",
+			// Time between the two makes sure that a kill falls there.
+			"	w := d.message(handling)\n", "	w := d.message(handling)\n	s.ack(m)\n	time.Sleep(200 * time.Millisecond)\n",
 		}, stages}, "are not complete"},
 		"published without an expected sequence": {mutant{"pkg/bus/bus.go", []string{
 			"	w.Metadata[headerExpected] = \"0\"\n", "",
@@ -127,7 +128,7 @@ func TestADecisionOutlivesAKillAndAConfigurationChange(t *testing.T) {
 		"	return stored.Value.event(in.Data.Carried), nil", "	time.Sleep(time.Second)\n	return stored.Value.event(in.Data.Carried), nil",
 	}
 	recomputing := slices.Clone(slow)
-	recomputing[3] = "	_ = stored\n	time.Sleep(time.Second)\n	return d.event(in.Data.Carried), nil"
+	recomputing[3] = "	_ = stored\n	time.Sleep(time.Second)\n	d, err := s.decide(ctx, in)\n	return d.event(in.Data.Carried), err"
 	for name, test := range map[string]struct {
 		replace []string
 		caught  bool

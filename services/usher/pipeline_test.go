@@ -2,17 +2,20 @@ package usher
 
 import (
 	"bytes"
-
+	"crypto"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
+	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -67,6 +70,7 @@ func TestARegistrationTravelsTheWholePipeline(t *testing.T) {
 				return fmt.Sprint(stats["statuses"]) == "map[ACTIVATED:1 REJECTED:1]"
 			})
 			checkStream(t, d)
+			checkFeed(t, d)
 		})
 	}
 }
@@ -110,6 +114,30 @@ func checkStream(t *testing.T, d *dev) {
 	for i, m := range readAll(t, js, bus.FeedStream(finsei)) {
 		if m.Header.Get("ce-id") != stored[i].Subject {
 			t.Errorf("feed entry %d is %s, want %s", i+1, m.Header.Get("ce-id"), stored[i].Subject)
+		}
+	}
+}
+
+// checkFeed reads the tenant's feed over HTTP as a subscriber would, with CloudEvents' own library.
+func checkFeed(t *testing.T, d *dev) {
+	t.Helper()
+	stored := readAll(t, d.jetStream(t), bus.FeedStream(finsei))
+	answer := d.do(http.MethodGet, d.ledger("/v1/events?limit=1000"), finsei, nil)
+	var batch []cloudevents.Event
+	if err := json.Unmarshal(answer.body, &batch); err != nil || len(batch) != len(stored) {
+		t.Fatalf("the feed answers %d with %d events of %d: %v", answer.status, len(batch), len(stored), err)
+	}
+	for i, e := range batch {
+		m := stored[i]
+		if err := e.Validate(); err != nil || e.ID() != m.Header.Get("ce-id") || e.Type() != m.Header.Get("ce-type") || !bytes.Equal(e.Data(), m.Data) {
+			t.Errorf("entry %d of the feed is %s, %v", i+1, e.ID(), err)
+		}
+		if e.Extensions()["traceparent"] != m.Header.Get("traceparent") || e.Extensions()["sequence"] != strconv.Itoa(i+1) {
+			t.Errorf("entry %d of the feed has the extensions %v", i+1, e.Extensions())
+		}
+		over, err := parsed(t.Context(), m)
+		if err != nil || over.Validate() != nil || over.ID() != e.ID() || over.Type() != e.Type() || over.Source() != e.Source() || !over.Time().Equal(e.Time()) || !bytes.Equal(over.Data(), e.Data()) {
+			t.Errorf("message %d of the feed is read as %v, %v", i+1, over, err)
 		}
 	}
 }
@@ -283,9 +311,16 @@ func TestNoPersonalDataIsInClearAnywhereButTheCapturedMails(t *testing.T) {
 	code := d.code(email)
 	d.do(http.MethodPost, d.gateway("/v1/registrations/"+id+"/activation"), cloudVault, fmt.Appendf(nil, `{"code":%q}`, code))
 	d.reaches(cloudVault, id, "ACTIVATED")
+	sealed := encryptFor(t, d.fincodeKey(), crypto.SHA1, "KanariengeheimnisXyz7!")
+	vendor := d.fincode(fincodeRequest(t, "encrypted.request.json", printedCiphertext, sealed,
+		"San Janet Street", "Zwitscherstadt 4", `"dynamicFields": {}`, `"dynamicFields": {"pet": "Kanarienvogel"}`))
+	if vendor.status != http.StatusOK {
+		t.Fatalf("answer %d %s", vendor.status, vendor.body)
+	}
+	d.code("excel.nwachukwu+2@fincode.co.uk")
 	d.close()
 
-	canaries := []string{"Kanarienvogel", "Gelbfeder", email, "1971-12-19", "4915199887766", "Zwitscherstadt", "KanariengeheimnisXyz", code}
+	canaries := []string{"Kanarienvogel", "Gelbfeder", email, "excel.nwachukwu", "98457363733", "1989-12-16", sealed, "1971-12-19", "4915199887766", "Zwitscherstadt", "KanariengeheimnisXyz", code}
 	search := func(where string, content []byte) {
 		for _, canary := range canaries {
 			if bytes.Contains(bytes.ToLower(content), bytes.ToLower([]byte(canary))) {
@@ -305,6 +340,9 @@ func TestNoPersonalDataIsInClearAnywhereButTheCapturedMails(t *testing.T) {
 	})
 	if err != nil || files < 10 {
 		t.Fatalf("searched %d files: %v", files, err)
+	}
+	if url := documents(dir); strings.HasPrefix(url, "mongodb") {
+		everyMongoDocument(t, url, search)
 	}
 	search("the log", []byte(d.logs.String()))
 	ended := spans.Ended()

@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,25 +29,10 @@ import (
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/bus"
-	"github.com/usherhq/usher/pkg/keys"
 	"github.com/usherhq/usher/services/usher/mailsink"
 )
 
-// These tests run the real binaries against a real NATS server process and kill them. SCALE
-// multiplies their counts.
-
-func scale(t *testing.T, n int) int {
-	t.Helper()
-	text := os.Getenv("SCALE")
-	if text == "" {
-		return n
-	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || f <= 0 {
-		t.Fatalf("SCALE is not a positive number")
-	}
-	return max(int(float64(n)*f), 1)
-}
+// These tests run the real binaries against a real NATS server process and kill them.
 
 // built is the directory of the project's binaries and the broker's.
 var built = sync.OnceValues(func() (string, error) {
@@ -152,6 +136,15 @@ func startCluster(t *testing.T, replicas map[string]int, edit ...string) *cluste
 
 func startClusterOf(t *testing.T, bin string, replicas map[string]int, edit ...string) *cluster {
 	t.Helper()
+	return startClusterWith(t, bin, demonstration, replicas, edit...)
+}
+
+// demonstration is the file of the demonstration's tenants.
+const demonstration = "../../pkg/tenant/demo.yaml"
+
+// startClusterWith is startCluster for the binaries and the tenants of another version.
+func startClusterWith(t *testing.T, bin, tenants string, replicas map[string]int, edit ...string) *cluster {
+	t.Helper()
 	dir := t.TempDir()
 	c := &cluster{t: t, dir: dir, bin: bin, gateway: lastingAddr(t), ledger: lastingAddr(t), processes: map[string]*process{}, report: t.Errorf}
 	var err error
@@ -162,18 +155,16 @@ func startClusterOf(t *testing.T, bin string, replicas map[string]int, edit ...s
 	}
 	t.Cleanup(func() { c.sink.Close() })
 	c.write("nats.conf", fmt.Sprintf("listen: %q\njetstream { store_dir: %q, max_file_store: 64GB }\n", broker, filepath.Join(dir, "nats")))
-	demo, err := os.ReadFile("../../pkg/tenant/demo.yaml")
+	demo, err := os.ReadFile(tenants)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.write("tenants.yaml", configuration(strings.NewReplacer(edit...).Replace(string(demo))))
-	if err := keys.Generate(filepath.Join(dir, "keys")); err != nil {
-		t.Fatal(err)
-	}
 	c.env = append(os.Environ(), "NATS_URL="+c.natsURL, "STORE_URL="+documents(dir),
 		"USHER_CONFIG="+filepath.Join(dir, "tenants.yaml"), "USHER_KEYS="+filepath.Join(dir, "keys"),
 		"GATEWAY_ADDR="+c.gateway, "LEDGER_ADDR="+c.ledger, "SMTP_URL=smtp://"+c.sink.Addr(), "PUBLIC_URL=http://"+c.gateway,
 		"ACCOUNTS_INSECURE_HASH=true", "ACCOUNTS_ARGON2=m=8,t=1,p=1")
+	c.mustRun("usher", "keys", "generate", filepath.Join(dir, "keys"))
 	c.add("nats-server", "nats-server", "-c", filepath.Join(dir, "nats.conf"))
 	c.processes["nats-server"].start(t)
 	c.mustRun("usher", "topology", "apply")
@@ -206,9 +197,10 @@ func (c *cluster) add(name, binary string, args ...string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	program, env := filepath.Join(c.bin, binary), c.env
 	c.processes[name] = &process{name: name, log: log, command: func() *exec.Cmd {
-		command := exec.Command(filepath.Join(c.bin, binary), args...)
-		command.Env = c.env
+		command := exec.Command(program, args...)
+		command.Env = env
 		return command
 	}}
 }

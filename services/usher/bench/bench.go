@@ -230,9 +230,7 @@ func (r *run) stagesStopped(ctx context.Context) (err error) {
 	}
 	var profiled []<-chan error
 	for _, c := range s.children {
-		if c.name != "nats-server" {
-			profiled = append(profiled, r.profile(c.name, c.ops))
-		}
+		profiled = append(profiled, r.profile(c.name, c.ops))
 	}
 	progress, done := r.step("separate processes: accepted", n)
 	started := time.Now()

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -10,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,7 +17,7 @@ import (
 )
 
 //go:embed body.json
-var body []byte
+var body string
 
 // load sends requests from several clients over kept connections.
 type load struct {
@@ -35,9 +35,8 @@ func newLoad(clients int) *load {
 
 // registration is a FinHub request of a customer nobody has seen.
 func (l *load) registration(addr string, headers ...string) (*http.Request, error) {
-	email := fmt.Sprintf("amelie.%d@bench.example.com", l.serial.Add(1))
 	request, err := http.NewRequest(http.MethodPost, "http://"+addr+"/api/v2.1/customer/individual/registration",
-		bytes.NewReader(bytes.ReplaceAll(body, []byte("{{email}}"), []byte(email))))
+		strings.NewReader(customer(l.serial.Add(1)).Replace(body)))
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +46,13 @@ func (l *load) registration(addr string, headers ...string) (*http.Request, erro
 		request.Header.Set(headers[i], headers[i+1])
 	}
 	return request, nil
+}
+
+// customer fills the n-th customer in, who shares no mark of a person with another.
+func customer(n int64) *strings.Replacer {
+	letters := strings.Map(func(digit rune) rune { return 'a' + digit - '0' }, strconv.FormatInt(n, 10))
+	return strings.NewReplacer("{{family}}", "Lind"+letters,
+		"{{email}}", fmt.Sprintf("amelie.%d@bench.example.com", n), "{{phone}}", fmt.Sprintf("+4670%07d", n), "{{house}}", strconv.FormatInt(n, 10))
 }
 
 func authorize(r *http.Request) {

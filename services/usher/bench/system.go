@@ -113,7 +113,7 @@ func separateProcesses(ctx context.Context, bin, dir, store string, env ...strin
 	s.env = append(env, "NATS_URL=nats://"+s.nats, "STORE_URL="+store, "USHER_CONFIG="+filepath.Join(dir, "tenants.yaml"),
 		"USHER_KEYS="+filepath.Join(dir, "keys"), "GATEWAY_ADDR="+s.gateway, "LEDGER_ADDR="+s.ledger,
 		"SMTP_URL=smtp://"+s.sink.Addr(), "PUBLIC_URL=http://"+s.gateway)
-	if err := s.add("nats-server", "-c", filepath.Join(dir, "nats.conf")); err != nil {
+	if err := s.addBroker(); err != nil {
 		return nil, err
 	}
 	apply := exec.CommandContext(ctx, filepath.Join(bin, "usher"), "topology", "apply")
@@ -140,6 +140,23 @@ func (s *system) add(name string, args ...string) error {
 		s.children = append(s.children, c)
 	}
 	return err
+}
+
+// addBroker starts the broker, with its profiles where the services have their operations.
+func (s *system) addBroker() error {
+	profiles, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	_, port, err := net.SplitHostPort(profiles)
+	if err != nil {
+		return err
+	}
+	if err := s.add("nats-server", "-c", filepath.Join(s.dir, "nats.conf"), "--profile", port); err != nil {
+		return err
+	}
+	s.children[0].ops = profiles
+	return nil
 }
 
 func (s *system) addresses() (err error) {

@@ -43,7 +43,7 @@ type Mail struct {
 
 // Sink is a running mail server. Safe for concurrent use.
 type Sink struct {
-	file     *os.File // a mail on each line
+	file     *os.File // a mail on each line; one that was forgotten is a line of blanks
 	listener net.Listener
 	server   *smtp.Server
 	writes   *group.Group[kept, struct{}]
@@ -64,13 +64,16 @@ const together = 256
 
 const largestMail = 1 << 20
 
-// Start listens on a free port of the loopback. Mails are in dir/mails.ndjson, on disk before
+// Start is StartOn a free port of the loopback.
+func Start(dir string) (*Sink, error) { return StartOn("127.0.0.1:0", dir) }
+
+// StartOn listens on an address. Mails are in dir/mails.ndjson, on disk before
 // they are acknowledged; those of an earlier run are there again.
-func Start(dir string) (*Sink, error) {
+func StartOn(address, dir string) (*Sink, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make mail directory: %w", err)
 	}
-	file, err := os.OpenFile(filepath.Join(dir, "mails.ndjson"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(filepath.Join(dir, "mails.ndjson"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open mails: %w", err)
 	}
@@ -79,7 +82,7 @@ func Start(dir string) (*Sink, error) {
 	if err := s.load(); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	if s.listener, err = net.Listen("tcp", address); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for mail: %w", err), file.Close())
 	}
 	s.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &session{sink: s}, nil }))
@@ -100,11 +103,16 @@ func (s *Sink) load() error {
 		if err != nil {
 			return fmt.Errorf("read mails: %w", err)
 		}
+		at := span{s.size, len(line)}
+		s.size += int64(len(line))
+		if blank(line) {
+			continue
+		}
 		var m struct{ To string }
 		if err := json.Unmarshal(line, &m); err != nil {
 			return errors.New("read mails: a line is not JSON")
 		}
-		s.add(m.To, span{s.size, len(line)})
+		s.add(m.To, at)
 	}
 }
 
@@ -113,6 +121,47 @@ func (s *Sink) add(to string, at span) {
 	to = strings.ToLower(to)
 	s.to[to] = append(s.to[to], at)
 	s.size = max(s.size, at.offset+int64(at.length))
+}
+
+func blank(line []byte) bool { return len(bytes.TrimSpace(line)) == 0 }
+
+// Forget overwrites the mails of a registration: those whose Message-ID begins with it.
+func (s *Sink) Forget(_ context.Context, registration string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for to, spans := range s.to {
+		kept := spans[:0:0]
+		for _, at := range spans {
+			forgotten, err := s.overwrite(at, registration)
+			if err != nil {
+				return fmt.Errorf("forget mails: %w", err)
+			}
+			if !forgotten {
+				kept = append(kept, at)
+			}
+		}
+		if s.to[to] = kept; len(kept) == 0 {
+			delete(s.to, to)
+		}
+	}
+	return s.file.Sync()
+}
+
+// overwrite puts blanks in the place of a mail, if it is of the registration.
+func (s *Sink) overwrite(at span, registration string) (done bool, err error) {
+	line := make([]byte, at.length)
+	if _, err := s.file.ReadAt(line, at.offset); err != nil {
+		return false, err
+	}
+	var m Mail
+	if err := json.Unmarshal(line, &m); err != nil {
+		return false, errors.New("a line is not JSON")
+	}
+	if !strings.HasPrefix(strings.TrimPrefix(m.Headers["Message-Id"], "<"), registration+".") {
+		return false, nil
+	}
+	_, err = s.file.WriteAt(bytes.Repeat([]byte{' '}, at.length-1), at.offset)
+	return true, err
 }
 
 // Addr is where the sink listens.
@@ -136,6 +185,13 @@ func (s *Sink) keep(m Mail) error {
 	return err
 }
 
+// end is where the next mail goes. Only write moves it, and runs once at a time.
+func (s *Sink) end() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.size
+}
+
 // write keeps all of the mails, or none.
 func (s *Sink) write(_ context.Context, mails []kept) []group.Result[struct{}] {
 	results := make([]group.Result[struct{}], len(mails))
@@ -143,7 +199,7 @@ func (s *Sink) write(_ context.Context, mails []kept) []group.Result[struct{}] {
 	for _, m := range mails {
 		lines = append(lines, m.line...)
 	}
-	_, err := s.file.Write(lines)
+	_, err := s.file.WriteAt(lines, s.end())
 	if err == nil {
 		err = s.file.Sync()
 	}
@@ -171,7 +227,7 @@ func (s *Sink) each(to string, give func(line []byte) error) error {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
-			if err == nil {
+			if err == nil && !blank(line) {
 				err = give(line)
 			}
 			if err != nil {
@@ -204,11 +260,13 @@ func (s *Sink) Mails(to string) (mails []Mail, err error) {
 	return mails, err
 }
 
-// ServeHTTP answers GET /dev/mail?to=ADDRESS: an array, oldest first.
+// ServeHTTP answers GET /dev/mail?to=ADDRESS: an array, oldest first. The + of a tag need not be
+// escaped: no address has a space.
 func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	separator := "["
-	err := s.each(r.URL.Query().Get("to"), func(line []byte) error {
+	to := strings.ReplaceAll(r.URL.Query().Get("to"), " ", "+")
+	err := s.each(to, func(line []byte) error {
 		_, err := io.WriteString(w, separator+string(bytes.TrimSpace(line)))
 		separator = ","
 		return err

@@ -144,3 +144,49 @@ func TestRubbishIsRefusedAndTheSinkLives(t *testing.T) {
 		t.Errorf("%d mails", len(mails))
 	}
 }
+
+func TestTheTagOfAnAddressNeedsNoEscape(t *testing.T) {
+	s := start(t, t.TempDir())
+	if err := send(s, "a+tag@example.com", letter); err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{"?to=a+tag@example.com", "?to=a%2Btag%40example.com"} {
+		if mails := shown(t, s, query); len(mails) != 1 {
+			t.Errorf("%s: %d mails", query, len(mails))
+		}
+	}
+}
+
+func TestAForgottenMailIsOverwrittenAndTheOthersStay(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, dir)
+	of := func(id string) string { return strings.Replace(letter, "<1@usher>", "<"+id+".created@usher>", 1) }
+	for _, id := range []string{"r1", "r2", "r1"} {
+		if err := send(s, id+"@example.com", of(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Forget(t.Context(), "r1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := send(s, "r3@example.com", of("r3")); err != nil {
+		t.Fatal(err)
+	}
+	check := func(s *Sink) {
+		t.Helper()
+		for query, want := range map[string]int{"": 2, "?to=r1@example.com": 0, "?to=r2@example.com": 1, "?to=r3@example.com": 1} {
+			if n := len(shown(t, s, query)); n != want {
+				t.Errorf("%q shows %d mails", query, n)
+			}
+		}
+	}
+	check(s)
+	raw, err := os.ReadFile(filepath.Join(dir, "mails.ndjson"))
+	if err != nil || strings.Contains(string(raw), "r1") {
+		t.Errorf("the file still holds it, %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check(start(t, dir))
+}

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -28,7 +27,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	report, err := bench.Run(ctx, bench.Options{
-		Store: *store, Scale: *scale, Clients: *clients, Profile: *profile, Err: os.Stderr, NoOp: serveReference,
+		Store: *store, Scale: *scale, Clients: *clients, Profile: *profile, Err: os.Stderr, NoOp: bench.Again("-serve-reference"),
 	})
 	if report != nil {
 		fail(report.Table(os.Stdout))
@@ -37,19 +36,6 @@ func main() {
 		}
 	}
 	fail(err)
-}
-
-// serveReference runs this program again, as the reference server.
-func serveReference(addr string) (stop func(), err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	command := exec.Command(self, "-serve-reference", addr)
-	if err := command.Start(); err != nil {
-		return nil, err
-	}
-	return func() { _ = command.Process.Kill(); _ = command.Wait() }, nil
 }
 
 func fail(err error) {
