@@ -39,8 +39,15 @@ done
 
 step "every module's tests without the workspace"
 for m in "$@"; do
-  (cd "$m" && GOWORK=off go test ./...)
+  (cd "$m" && GOWORK=off go test -timeout 20m ./...)
 done
+
+step "alerts and dashboards"
+if command -v apt-get >/dev/null; then
+  make -s alerts
+else
+  echo "NOT RUN: promtool, because it comes from Debian's package"
+fi
 
 step "known vulnerabilities"
 if curl -sfI --max-time 10 https://vuln.go.dev/index/modules.json >/dev/null 2>&1; then

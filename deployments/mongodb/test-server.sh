@@ -60,7 +60,7 @@ install() {
 
 # inside runs a command in the chroot, with a /proc that goes away with it.
 inside() {
-  DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 unshare --mount sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" "$@"
+  TMPDIR=/tmp DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 unshare --mount sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" "$@"
 }
 postgres() { inside runuser -u postgres -- /usr/lib/postgresql/18/bin/"$@"; }
 
