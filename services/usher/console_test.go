@@ -72,9 +72,11 @@ func (s *screen) path(path string) string { return s.ledger("/console/t/" + clou
 func (s *screen) open(path string) {
 	s.t.Helper()
 	s.run(s.ctx, chromedp.Navigate(s.path(path)), chromedp.WaitReady(chromedp.CSS("main")))
+	s.says(`document.readyState`, "complete")
 }
 
-// says waits until an expression has a value in the page.
+// says waits until an expression has a value in a page that has loaded with its script: keys that
+// are pressed earlier do nothing.
 func (s *screen) says(expression, want string) {
 	s.t.Helper()
 	got, deadline := "", time.Now().Add(waitLong)
@@ -82,7 +84,7 @@ func (s *screen) says(expression, want string) {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("%s is %q, want %q", expression, got, want)
 		}
-		got, _ = chromedp.Run(s.ctx, chromedp.Evaluate[string](expression)) // fails while a page loads
+		got, _ = chromedp.Run(s.ctx, chromedp.Evaluate[string](`document.readyState === "complete" ? `+expression+` : "a page that loads"`)) // fails between two pages
 	}
 }
 
@@ -262,6 +264,7 @@ func TestEveryPageOfTheConsoleIsReadableInEveryLook(t *testing.T) {
 		}
 	}
 	s.click(".out button")
+	s.says(`String(document.getElementById("token") !== null)`, "true")
 	for _, l := range looks {
 		s.become(l)
 		s.run(s.ctx, chromedp.Navigate(s.ledger("/console/login")), chromedp.WaitReady(chromedp.CSS("#token")))
@@ -334,6 +337,7 @@ func TestAnOperatorGivesDeadLettersBackByClickAndByKey(t *testing.T) {
 	s.press("\r")
 	s.says(`document.querySelector("h1").textContent`, "Dead letter 1")
 	s.press("r")
+	s.says(`document.activeElement.tagName`, "BUTTON")
 	s.press("\r")
 	s.says(`document.querySelector(".done")?.textContent ?? ""`, "The dead letter is given back to its stage.")
 	s.open("deadletters/2")
