@@ -74,14 +74,28 @@ func (c consoleWebhooks) Deliveries(ctx context.Context, tenant, id string, q ur
 	found, next, err := c.api.webhooks.Deliveries(ctx, e, state, q.Get("after"), webhooksShown)
 	var page []console.Delivery
 	for _, d := range found {
-		v := viewOfDelivery(tenant, d)
-		shown := console.Delivery{Event: v.Event, Type: v.Type, State: string(v.State), Sequence: d.Sequence, At: v.At, NextAt: v.NextAt}
-		for _, a := range v.Attempts {
-			shown.Attempts = append(shown.Attempts, console.Attempt{At: a.At, Took: time.Duration(a.DurationMs) * time.Millisecond, Status: a.Status, Error: a.Error})
-		}
-		page = append(page, shown)
+		page = append(page, consoleDelivery(tenant, d))
 	}
 	return page, next, refuseWebhook(err)
+}
+
+func consoleDelivery(tenant string, d webhooks.Delivery) console.Delivery {
+	v := viewOfDelivery(tenant, d)
+	shown := console.Delivery{Event: v.Event, Type: v.Type, State: string(v.State), Sequence: d.Sequence, At: v.At, NextAt: v.NextAt}
+	for _, a := range v.Attempts {
+		shown.Attempts = append(shown.Attempts, console.Attempt{At: a.At, Took: time.Duration(a.DurationMs) * time.Millisecond, Status: a.Status, Error: a.Error})
+	}
+	return shown
+}
+
+// Of returns the newest deliveries of a registration's events.
+func (c consoleWebhooks) Of(ctx context.Context, tenant, registration string) ([]console.Sent, error) {
+	found, endpoints, err := c.api.webhooks.DeliveriesOf(ctx, tenant, registration, webhooksShown)
+	sent := make([]console.Sent, len(found))
+	for i, d := range found {
+		sent[i] = console.Sent{Delivery: consoleDelivery(tenant, d), Webhook: d.Endpoint, URL: endpoints[d.Endpoint].URL}
+	}
+	return sent, err
 }
 
 func (c consoleWebhooks) Replay(ctx context.Context, tenant, id, actor string, sequence uint64) error {

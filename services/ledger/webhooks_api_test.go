@@ -202,6 +202,12 @@ func TestOneEventIsReplayedByItsId(t *testing.T) {
 	if _, log := w.ask("admin", cloudVault, "GET", "/v1/webhooks/"+id+"/deliveries?state=pending", ""); len(log["deliveries"].([]any)) != 1 {
 		t.Errorf("the log has %v", log)
 	}
+	for tenant, want := range map[string]int{cloudVault: 1, finsei: 0} {
+		sent, err := consoleWebhooks{w.api}.Of(t.Context(), tenant, "r1")
+		if err != nil || len(sent) != want || want == 1 && (sent[0].Webhook != id || sent[0].URL == "" || sent[0].State != "pending") {
+			t.Errorf("the registration of %s shows %+v, %v", tenant, sent, err)
+		}
+	}
 }
 
 // TestTenantsKnowNothingOfEachOthersWebhooks mixes 1,000 operations of two tenants: whatever names

@@ -242,4 +242,4 @@ func finhubBody(t *testing.T, email string) []byte {
 }
 
 // waitLong bounds what takes no time on an idle machine.
-const waitLong = 20 * time.Second
+const waitLong = 60 * time.Second

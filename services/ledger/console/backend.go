@@ -223,6 +223,13 @@ type Delivery struct {
 	Attempts           []Attempt
 }
 
+// Sent is a delivery of a registration's event.
+type Sent struct {
+	Delivery
+	Webhook string // id
+	URL     string // "" of a webhook that is removed
+}
+
 // Attempt is one request to a receiver.
 type Attempt struct {
 	At     time.Time
@@ -237,6 +244,8 @@ type Webhooks interface {
 	Get(ctx context.Context, tenant, id string) (Webhook, error)
 	// Deliveries takes state and after, as the API does.
 	Deliveries(ctx context.Context, tenant, id string, q url.Values) (page []Delivery, next string, err error)
+	// Of returns the newest deliveries of a registration's events to any of them, newest first.
+	Of(ctx context.Context, tenant, registration string) ([]Sent, error)
 	// Replay sends one event again.
 	Replay(ctx context.Context, tenant, id, actor string, sequence uint64) error
 }

@@ -74,10 +74,11 @@ func nextPage(v *visit, after string) string {
 
 type registrationPage struct {
 	History
-	Waterfall waterfall
-	SeesMails bool
-	SeesRisk  bool
-	CanResend bool
+	Waterfall  waterfall
+	Deliveries []Sent // for those who see webhooks
+	SeesMails  bool
+	SeesRisk   bool
+	CanResend  bool
 }
 
 func (k *console) registration(v *visit) (string, string, any, error) {
@@ -87,7 +88,10 @@ func (k *console) registration(v *visit) (string, string, any, error) {
 	}
 	page := registrationPage{History: h, Waterfall: waterfallOf(h.Steps), SeesMails: mailsPlace.allows(v.who), SeesRisk: v.who.Has(tenant.Compliance)}
 	page.CanResend = page.SeesMails && h.Outcome == "" && len(h.Mails) > 0
-	return "Registration " + h.ID, "registration", page, nil
+	if webhooksPlace.allows(v.who) {
+		page.Deliveries, err = k.Webhooks.Of(v.Context(), v.tenant.ID, v.id())
+	}
+	return "Registration " + h.ID, "registration", page, err
 }
 
 func (k *console) resend(v *visit) (string, error) {

@@ -145,6 +145,9 @@ func (b webhooksOf) Get(_ context.Context, _, id string) (Webhook, error) {
 func (b webhooksOf) Deliveries(context.Context, string, string, url.Values) ([]Delivery, string, error) {
 	return []Delivery{{Event: letterSubject, Type: "registration.requested", State: "failed", Sequence: 9, At: noon, Attempts: []Attempt{{noon, time.Second, 502, "bad gateway"}}}}, "", nil
 }
+func (b webhooksOf) Of(_ context.Context, _, registration string) ([]Sent, error) {
+	return []Sent{{Delivery: Delivery{Event: "reg.acme." + registration + ".requested.1", Type: "registration.requested", State: "failed", At: noon, Attempts: []Attempt{{noon, time.Second, 503, "the receiver is away"}}}, Webhook: "h1", URL: "https://core.bank.example/usher"}}, nil
+}
 func (b webhooksOf) Replay(_ context.Context, t, id, actor string, sequence uint64) error {
 	return b.do("resend " + t + " " + id + " " + actor + " " + strconv.FormatUint(sequence, 10))
 }

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/store"
 )
 
 var deliverySchema = store.Schema{Collection: "webhook_deliveries", Index: [][]string{
-	{"endpoint", "at"}, {"endpoint", "state", "at"}, {"endpoint", "nextAt"}, {"expiresAt"},
+	{"endpoint", "at"}, {"endpoint", "state", "at"}, {"endpoint", "nextAt"}, {"registration", "at"}, {"expiresAt"},
 }}
 
 // Outcome is what has become of a delivery.
@@ -63,6 +64,9 @@ const (
 
 func (d Delivery) fields() store.Fields {
 	f := store.Fields{"endpoint": d.Endpoint, "state": string(d.State), "at": d.At}
+	if about, err := events.ParseSubject(d.Event); err == nil && about.Registration != "" {
+		f["registration"] = registrationField(about.Tenant, about.Registration)
+	}
 	switch d.State {
 	case Pending:
 		f["nextAt"] = d.NextAt
@@ -73,6 +77,8 @@ func (d Delivery) fields() store.Fields {
 	}
 	return f
 }
+
+func registrationField(tenant, registration string) string { return tenant + "." + registration }
 
 func deliveryID(endpoint string, sequence uint64) string {
 	return fmt.Sprintf("%s.%020d", endpoint, sequence)

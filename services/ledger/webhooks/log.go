@@ -60,6 +60,28 @@ func (r *Registry) Deliveries(ctx context.Context, e Endpoint, state Outcome, af
 	return page, next, err
 }
 
+// DeliveriesOf returns the newest deliveries of a registration's events, newest first, and their
+// endpoints by id, without those that are deleted.
+func (r *Registry) DeliveriesOf(ctx context.Context, tenant, registration string, most int) ([]Delivery, map[string]Endpoint, error) {
+	stored, _, err := r.deliveries.Find(ctx, store.Query{Where: store.Fields{"registration": registrationField(tenant, registration)}, Order: "-at", Limit: most})
+	if err != nil || len(stored) == 0 {
+		return nil, nil, err
+	}
+	found, to := make([]Delivery, len(stored)), make([]string, len(stored))
+	for i, s := range stored {
+		found[i], to[i] = s.Value, s.Value.Endpoint
+	}
+	slices.Sort(to)
+	endpoints, err := r.endpoints.GetMany(ctx, slices.Compact(to)...)
+	known := make(map[string]Endpoint, len(endpoints))
+	for id, e := range endpoints {
+		if e.Value.State != Deleted {
+			known[id] = e.Value
+		}
+	}
+	return found, known, err
+}
+
 // ReplayOne sends one event again, whatever became of it, beside those that follow it.
 func (r *Registry) ReplayOne(ctx context.Context, e Endpoint, actor string, sequence uint64) (Delivery, error) {
 	page, err := r.feed.Feed(ctx, e.Tenant, sequence-1, 1)
