@@ -71,13 +71,17 @@ func (p topologyPasswords) Run(out io.Writer) error {
 	})
 }
 
-// brokerPassword returns the hash of a user's password, which it makes with 256 random bits in
-// hexadecimal where the directory has none.
+// randomPassword is how many hexadecimal digits a made password has: 256 bits, which nobody guesses
+// however fast the hash is. The broker computes it for every connection, all at once after a restart.
+const randomPassword = 64
+
+// brokerPassword returns the hash of a user's password, which it makes at random where the directory
+// has none.
 func brokerPassword(dir, user string) (hash []byte, err error) {
 	file := passwordFile(dir, user)
 	password, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		random := make([]byte, 32)
+		random := make([]byte, randomPassword/2)
 		_, _ = rand.Read(random)
 		password = hex.AppendEncode(nil, random)
 		err = os.WriteFile(file, password, 0o600)
@@ -85,7 +89,11 @@ func brokerPassword(dir, user string) (hash []byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep password: %w", err)
 	}
-	if hash, err = bcrypt.GenerateFromPassword(password, bcrypt.DefaultCost); err != nil {
+	cost := bcrypt.DefaultCost
+	if len(password) == randomPassword {
+		cost = bcrypt.MinCost
+	}
+	if hash, err = bcrypt.GenerateFromPassword(password, cost); err != nil {
 		return nil, fmt.Errorf("hash password of %s: %w", user, err)
 	}
 	return hash, nil
