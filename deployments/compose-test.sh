@@ -126,6 +126,15 @@ healthy() { # SERVICE COUNT
   [ "$(docker inspect -f '{{.State.Health.Status}}' $(containers "$1") | grep -c '^healthy$')" = "$2" ]
 }
 found() { grep -q "\"value\":\[[0-9.]*,\"$2\"\]" <<<"$(prometheus "$1")"; }
+# What whoever looks at the ledger sees of a stage: its readiness, and the console's page.
+ledger() { echo "http://$("${compose[@]}" port --index 1 ledger 8081)"; }
+readiness_names() { grep -q "stages: $1 is stopped" <<<"$(curl -sS --max-time 5 "$(ledger)/readyz")"; }
+console_shows() { # SERVICE STATE
+  local at cookie
+  at=$(ledger)
+  cookie=$(curl -sS --max-time 5 -D- -o /dev/null --data-urlencode "token@secrets/token" "$at/console/login" | sed -n 's/^[Ss]et-[Cc]ookie: \([^;]*\).*/\1/p')
+  grep -q "data-stage=\"$1\" data-state=\"$2\"" <<<"$(curl -sS --max-time 5 -H "Cookie: $cookie" "$at/console/t/d1e2f3a4-b5c6-47d8-9e0f-1a2b3c4d5e6f/pipeline")"
+}
 firing() { found "count(ALERTS{alertname=\"$1\",service=\"$2\",alertstate=\"firing\"})" 1; }
 silent() { ! firing "$@"; }
 
@@ -149,7 +158,10 @@ register 10
 complete
 
 "${compose[@]}" stop --timeout 15 validator
+begun=$SECONDS
 within 30 "StageStopped fires for the stopped validator" firing StageStopped validator
+within $((begun + 30 - SECONDS)) "the readiness of the ledger names it" readiness_names validator
+within $((begun + 30 - SECONDS)) "the console shows it as stopped" console_shows validator stopped
 register 5
 "${compose[@]}" up -d --no-recreate --scale "validator=$replicas" validator
 complete
