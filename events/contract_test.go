@@ -59,6 +59,7 @@ var examples = []Event{
 	WebhookChanged{"AAAAAAAAAAAAAAAAAAAAAAAAAA", "operator-1", "BBBBBBBBBBBBBBBBBBBBBBBBBB", "secret_added"},
 	Checkpoint{2, []byte("previous"), [][]byte{[]byte("leaf")}, []byte("head"), "0a1b2c3d", []byte("signature")},
 	ListActivated{"un", "2026-01-30/0123456789ab", 1002},
+	CustomersScreening{3, "un=2026-01-30/0123456789ab", 4, 481, 1200, 1},
 	CustomersScreened{3, "un=2026-01-30/0123456789ab", 1200, 2, 1},
 	CaseOpened{"11111111-2222-8333-8444-666666666666", 1, 2, "11111111-2222-8333-8444-555555555555",
 		Hit{"un", "QDi.001", 912}, "un=2026-01-30/0123456789ab", 9},

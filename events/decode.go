@@ -43,6 +43,7 @@ var codecs = func() map[string]codec {
 	register[ResendOrdered](m)
 	register[WebhookChanged](m)
 	register[Checkpoint](m)
+	register[CustomersScreening](m)
 	register[CustomersScreened](m)
 	register[CaseOpened](m)
 	register[CaseDecided](m)

@@ -22,7 +22,7 @@ const (
 // TenantFacts is to facts about a tenant what Flow is to registrations.
 var TenantFacts = []Row{
 	{FactList, []Event{ListActivated{}}, []Service{Risk}, nil},
-	{FactScreening, []Event{CustomersScreened{}}, []Service{Risk}, nil},
+	{FactScreening, []Event{CustomersScreening{}, CustomersScreened{}}, []Service{Risk}, nil},
 	{FactAccess, []Event{PersonAccessed{}, RecordAccessed{}}, []Service{Ledger}, nil},
 	{FactAudit, []Event{ResendOrdered{}, WebhookChanged{}}, []Service{Ledger}, nil},
 	{FactCheckpoint, []Event{Checkpoint{}}, []Service{Ledger}, nil},
@@ -54,6 +54,21 @@ func token(s string) string {
 	}
 	return string(t[max(0, len(t)-64):])
 }
+
+// CustomersScreening: so many customers of a tenant have been screened again. It is told at the
+// beginning of a run that takes more than a moment, and after each tenth.
+type CustomersScreening struct {
+	Run       int    `json:"run"` // of the tenant, from 1
+	Lists     string `json:"lists"`
+	Tenths    int    `json:"tenths"`
+	Looked    int64  `json:"looked"`    // at so many
+	Customers int64  `json:"customers"` // when the run began
+	Opened    int64  `json:"opened"`    // cases of hits that nobody knew
+}
+
+func (CustomersScreening) Type() string { return "customers.screening" }
+func (CustomersScreening) Step() Step   { return FactScreening }
+func (e CustomersScreening) N() string  { return fmt.Sprintf("%d-%d", e.Run, e.Tenths) }
 
 // CustomersScreened: all customers of a tenant have been screened again, under these versions, but
 // for those that were skipped because what is kept of them does not open.

@@ -258,28 +258,33 @@ func (c consoleLists) Loaded() []console.List { return c.api.lists.loaded() }
 const listsSince = 400 * 24 * time.Hour
 
 // Used reads what risk has told.
-func (c consoleLists) Used(ctx context.Context, tenant string) ([]console.ListUse, []console.Screening, error) {
+func (c consoleLists) Screening(ctx context.Context, tenant string) (found console.Screening, err error) {
 	since := time.Now().Add(-listsSince)
 	told, err := c.api.env.Bus.FactsSince(ctx, tenant, events.FactList, since)
 	if err != nil {
-		return nil, nil, err
+		return found, err
 	}
-	var used []console.ListUse
 	for _, r := range slices.Backward(told) {
 		e, is := r.Event.(events.ListActivated)
-		if is && !slices.ContainsFunc(used, func(u console.ListUse) bool { return u.List == e.List }) {
-			used = append(used, console.ListUse{ListActivated: e, At: r.Stored})
+		if is && !slices.ContainsFunc(found.Used, func(u console.ListUse) bool { return u.List == e.List }) {
+			found.Used = append(found.Used, console.ListUse{ListActivated: e, At: r.Stored})
 		}
 	}
 	ran, err := c.api.env.Bus.FactsSince(ctx, tenant, events.FactScreening, since)
 	if err != nil {
-		return nil, nil, err
+		return found, err
 	}
-	var runs []console.Screening
 	for _, r := range slices.Backward(ran) {
-		if e, is := r.Event.(events.CustomersScreened); is && len(runs) < casesShown {
-			runs = append(runs, console.Screening{CustomersScreened: e, At: r.Stored})
+		switch e := r.Event.(type) {
+		case events.CustomersScreening:
+			if len(found.Runs) == 0 && found.Under == nil {
+				found.Under = &console.RunUnderWay{CustomersScreening: e, At: r.Stored}
+			}
+		case events.CustomersScreened:
+			if len(found.Runs) < casesShown {
+				found.Runs = append(found.Runs, console.Run{CustomersScreened: e, At: r.Stored})
+			}
 		}
 	}
-	return used, runs, nil
+	return found, nil
 }

@@ -132,6 +132,11 @@ func (r *rescreener) advance(ctx context.Context, t *tenant.Tenant) (more bool, 
 	if s, err = r.save(ctx, s); err != nil {
 		return false, taken(err)
 	}
+	if full && s.Value.Completed == 0 {
+		if err := r.tellProgress(ctx, &s.Value); err != nil {
+			return false, err
+		}
+	}
 	if err := r.screenAll(ctx, t, &s.Value, page); err != nil {
 		return false, err
 	}
@@ -280,6 +285,20 @@ func (r *rescreener) openCase(ctx context.Context, e events.CaseOpened, tenant s
 		return false, err
 	}
 	return true, nil
+}
+
+// tellProgress tells each tenth once.
+func (r *rescreener) tellProgress(ctx context.Context, run *Rescreening) error {
+	tenths := run.tenths()
+	if tenths < run.Tenths {
+		return nil
+	}
+	err := r.teller.Publish(ctx, run.Tenant, "", events.CustomersScreening{Run: run.Run, Lists: run.Lists, Tenths: tenths, Looked: run.Looked, Customers: run.Customers, Opened: run.Opened})
+	if err != nil && !errors.Is(err, bus.ErrExists) {
+		return err
+	}
+	run.Tenths = tenths + 1
+	return nil
 }
 
 // complete tells that all who were customers have been screened, and how many could not be.

@@ -353,6 +353,12 @@ func TestOneRoundAfterTheOtherScreensSeveralFullPages(t *testing.T) {
 	if want := (events.CustomersScreened{Run: 1, Lists: "demo=2", Screened: all}); told != want {
 		t.Errorf("told %+v, want %+v", told, want)
 	}
+	for tenths, looked := range map[int]int64{0: 0, 3: rescreenPage, 6: 2*rescreenPage - 1} {
+		want := events.CustomersScreening{Run: 1, Lists: "demo=2", Tenths: tenths, Looked: looked, Customers: all}
+		if told := o.stored[events.SubjectOf(demoBank.ID, "", want)].Event; told != want {
+			t.Errorf("told %+v, want %+v", told, want)
+		}
+	}
 }
 
 func TestACustomerWhoDoesNotOpenIsSkippedAndCounted(t *testing.T) {

@@ -29,6 +29,7 @@ type Rescreening struct {
 	Looked    int64 `json:"looked"`    // at so many
 	Skipped   int64 `json:"skipped"`   // of these: what is kept of them does not open
 	Opened    int64 `json:"opened"`    // cases
+	Tenths    int   `json:"tenths"`    // so many have been told, with the beginning
 	Begun     int64 `json:"begun"`     // Unix milliseconds
 	Completed int64 `json:"completed,omitempty"`
 
@@ -49,6 +50,9 @@ func (run Rescreening) Left() int64 {
 	}
 	return max(0, run.Customers-run.Looked)
 }
+
+// tenths is how many tenths of the customers have been looked at.
+func (run Rescreening) tenths() int { return int(min(10, 10*run.Looked/max(1, run.Customers))) }
 
 // Rescreenings reads how far each tenant is, in a store of risk.
 func Rescreenings(ctx context.Context, b store.Backend) ([]Rescreening, error) {

@@ -265,17 +265,29 @@ type ListUse struct {
 	At time.Time
 }
 
-// Screening is a completed run over all customers.
-type Screening struct {
+// Run is a completed run over all customers.
+type Run struct {
 	events.CustomersScreened
 	At time.Time
+}
+
+// RunUnderWay is how far a run was when it was last told.
+type RunUnderWay struct {
+	events.CustomersScreening
+	At time.Time
+}
+
+// Screening is what risk has told of the lists that it screens a tenant's people against.
+type Screening struct {
+	Used  []ListUse    // the newest version of each list
+	Runs  []Run        // the newest first
+	Under *RunUnderWay // nil where the newest run is completed, or has told nothing of itself yet
 }
 
 // Lists are the screening lists and what risk did with them.
 type Lists interface {
 	Loaded() []List
-	// Used returns the newest version of each list, and the runs, the newest first.
-	Used(ctx context.Context, tenant string) ([]ListUse, []Screening, error)
+	Screening(ctx context.Context, tenant string) (Screening, error)
 }
 
 // DevMail is a mail that a developer's machine has caught.

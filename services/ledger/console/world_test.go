@@ -153,8 +153,12 @@ func (b webhooksOf) Replay(_ context.Context, t, id, actor string, sequence uint
 }
 
 func (b *backend) Loaded() []List { return []List{{ID: "un", Version: "v1", Entries: 8}} }
-func (b *backend) Used(context.Context, string) ([]ListUse, []Screening, error) {
-	return []ListUse{{events.ListActivated{List: "un", Version: "v2"}, noon.Add(time.Hour)}}, []Screening{{events.CustomersScreened{Run: 1, Lists: "un=v1"}, noon}}, nil
+func (b *backend) Screening(context.Context, string) (Screening, error) {
+	return Screening{
+		Used:  []ListUse{{events.ListActivated{List: "un", Version: "v2"}, noon.Add(time.Hour)}},
+		Runs:  []Run{{events.CustomersScreened{Run: 1, Lists: "un=v1"}, noon}},
+		Under: &RunUnderWay{events.CustomersScreening{Run: 2, Looked: 4000, Customers: 12000, Opened: 2}, noon},
+	}, nil
 }
 func (b *backend) Newest(string, int) ([]DevMail, error) {
 	return []DevMail{{To: "a@example.com", Subject: "Welcome", Text: "go to http://127.0.0.1/activate/x"}}, nil
