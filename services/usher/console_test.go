@@ -242,6 +242,9 @@ func TestEveryPageOfTheConsoleIsReadableInEveryLook(t *testing.T) {
 	}
 	hook := made.json(t)["id"].(string)
 	d.as("olga", "POST", "/v1/webhooks/"+hook+"/replay", `{"event":"reg.`+cloudVault+`.`+id+`.requested.1"}`)
+	if err := d.bus(events.Risk).Publish(t.Context(), cloudVault, "", events.CustomersScreening{Run: 1, Lists: "demo=1", Tenths: 3, Looked: 4000, Customers: 12000, Opened: 1}); err != nil {
+		t.Fatal(err)
+	}
 	d.opens(events.CaseOpened{Case: "c1f0a2", Version: 1, NextVersion: 2, Registration: id, Hit: events.Hit{List: "demo", Entry: "demo-2", Score: 930}, Lists: "demo=1"})
 	d.eventually(waitLong, "lists are in use and the case is open", func() bool {
 		return d.listed("ada", "?state=OPEN") != nil && d.as("rita", "GET", "/v1/cases/c1f0a2", "").status == http.StatusOK && d.told(events.FactList)
