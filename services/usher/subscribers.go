@@ -211,7 +211,11 @@ type subscribersFile string
 // line is empty. It makes the file where there is none.
 func (dir subscribersFile) change(key, line string) error {
 	file := filepath.Join(string(dir), "subscribers.conf")
-	before, err := os.ReadFile(file)
+	next := file + ".new" // is there after a rewriting that was cut off, and is whole
+	before, err := os.ReadFile(next)
+	if errors.Is(err, os.ErrNotExist) {
+		before, err = os.ReadFile(file)
+	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("read subscribers: %w", err)
 	}
@@ -225,12 +229,33 @@ func (dir subscribersFile) change(key, line string) error {
 		lines = append(lines, line+"\n")
 	}
 	slices.Sort(lines)
-	written := file + ".new"
-	if err := os.WriteFile(written, []byte(strings.Join(lines, "")), 0o600); err != nil {
-		return fmt.Errorf("write subscribers: %w", err)
-	}
-	if err := os.Rename(written, file); err != nil {
-		return fmt.Errorf("write subscribers: %w", err)
+	content := []byte(strings.Join(lines, ""))
+	part := next + ".part"
+	for _, step := range []func() error{
+		func() error { return os.WriteFile(part, content, 0o600) },
+		func() error { return os.Rename(part, next) },
+		func() error { return rewrite(file, content) },
+		func() error { return os.Remove(next) },
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("write subscribers: %w", err)
+		}
 	}
 	return nil
+}
+
+// rewrite puts content into a file and keeps its mode: it may be mounted by itself into a broker's
+// container, which then sees the change and may still read it. A new file is its owner's alone.
+func rewrite(file string, content []byte) error {
+	info, err := os.Stat(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return os.WriteFile(file, content, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(file, 0o600); err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(file, content, 0o600), os.Chmod(file, info.Mode().Perm()))
 }

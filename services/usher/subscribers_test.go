@@ -2,6 +2,7 @@ package usher
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -187,5 +188,55 @@ func TestWhatASubscriberCannotBe(t *testing.T) {
 		if said, code := says(t, append([]string{"subscribers"}, args...)...); code == 0 || !strings.Contains(said, why) {
 			t.Errorf("%v: %d %s", args, code, said)
 		}
+	}
+}
+
+func TestFilesThatABrokerHasMountedStayTheSameFilesAndReadable(t *testing.T) {
+	dir := t.TempDir()
+	if said, code := says(t, "topology", "passwords", dir); code != 0 {
+		t.Fatal(said)
+	}
+	files := []string{filepath.Join(dir, "passwords.conf"), filepath.Join(dir, "subscribers.conf")}
+	var before []os.FileInfo
+	for _, file := range files {
+		if err := os.Chmod(file, 0o444); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before = append(before, info)
+	}
+	if said, code := says(t, "topology", "passwords", dir); code != 0 {
+		t.Fatal(said)
+	}
+	if err := subscribersFile(dir).change("audit", "audit: here"); err != nil {
+		t.Fatal(err)
+	}
+	for i, file := range files {
+		after, err := os.Stat(file)
+		if err != nil || !os.SameFile(before[i], after) || after.Mode() != before[i].Mode() {
+			t.Errorf("%s is another file now, or has mode %v: %v", file, after.Mode(), err)
+		}
+	}
+}
+
+func TestARewritingThatWasCutOffLosesNoSubscriber(t *testing.T) {
+	dir := subscribersFile(t.TempDir())
+	for _, key := range []string{"a", "b"} {
+		if err := dir.change(key, key+": here"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(string(dir), "subscribers.conf")
+	if err := errors.Join(os.WriteFile(file+".new", []byte("a: here\nb: here\n"), 0o600), os.WriteFile(file, []byte("a: he"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := dir.change("c", "c: here"); err != nil {
+		t.Fatal(err)
+	}
+	if content, err := os.ReadFile(file); string(content) != "a: here\nb: here\nc: here\n" {
+		t.Errorf("%q, %v", content, err)
 	}
 }

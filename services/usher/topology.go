@@ -59,7 +59,7 @@ func (p topologyPasswords) Run(out io.Writer) error {
 		fmt.Fprintf(&hashes, "%s: %q\n", bus.PasswordVariable(u.Name), hash)
 		made.Users = append(made.Users, u.Name)
 	}
-	if err := os.WriteFile(filepath.Join(p.Dir, "passwords.conf"), []byte(hashes.String()), 0o600); err != nil {
+	if err := rewrite(filepath.Join(p.Dir, "passwords.conf"), []byte(hashes.String())); err != nil {
 		return fmt.Errorf("write hashes: %w", err)
 	}
 	if err := subscribersFile(p.Dir).change("", ""); err != nil {
@@ -71,9 +71,10 @@ func (p topologyPasswords) Run(out io.Writer) error {
 	})
 }
 
-// randomPassword is how many hexadecimal digits a made password has: 256 bits, which nobody guesses
-// however fast the hash is. The broker computes it for every connection, all at once after a restart.
-const randomPassword = 64
+// randomPassword is the length of a made password before it is in hexadecimal digits: 256 bits, which
+// nobody guesses however fast the hash is. The broker computes it for every connection, all at once
+// after a restart.
+const randomPassword = 32
 
 // brokerPassword returns the hash of a user's password, which it makes at random where the directory
 // has none.
@@ -81,7 +82,7 @@ func brokerPassword(dir, user string) (hash []byte, err error) {
 	file := passwordFile(dir, user)
 	password, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		random := make([]byte, randomPassword/2)
+		random := make([]byte, randomPassword)
 		_, _ = rand.Read(random)
 		password = hex.AppendEncode(nil, random)
 		err = os.WriteFile(file, password, 0o600)
@@ -90,7 +91,7 @@ func brokerPassword(dir, user string) (hash []byte, err error) {
 		return nil, fmt.Errorf("keep password: %w", err)
 	}
 	cost := bcrypt.DefaultCost
-	if len(password) == randomPassword {
+	if random, err := hex.DecodeString(string(password)); err == nil && len(random) == randomPassword {
 		cost = bcrypt.MinCost
 	}
 	if hash, err = bcrypt.GenerateFromPassword(password, cost); err != nil {
