@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/app"
@@ -248,43 +247,4 @@ func (c consoleCases) Open(ctx context.Context, tenant, id, actor string) (conso
 func (c consoleCases) Decide(ctx context.Context, tenant, id string, cleared bool, actor, reason string) error {
 	_, err := c.api.cases.decide(ctx, tenant, id, cleared, actor, reason)
 	return refuse(err)
-}
-
-type consoleLists struct{ api *api }
-
-func (c consoleLists) Loaded() []console.List { return c.api.lists.loaded() }
-
-// listsSince is how far back it is looked for lists that came into use and for runs.
-const listsSince = 400 * 24 * time.Hour
-
-// Used reads what risk has told.
-func (c consoleLists) Screening(ctx context.Context, tenant string) (found console.Screening, err error) {
-	since := time.Now().Add(-listsSince)
-	told, err := c.api.env.Bus.FactsSince(ctx, tenant, events.FactList, since)
-	if err != nil {
-		return found, err
-	}
-	for _, r := range slices.Backward(told) {
-		e, is := r.Event.(events.ListActivated)
-		if is && !slices.ContainsFunc(found.Used, func(u console.ListUse) bool { return u.List == e.List }) {
-			found.Used = append(found.Used, console.ListUse{ListActivated: e, At: r.Stored})
-		}
-	}
-	ran, err := c.api.env.Bus.FactsSince(ctx, tenant, events.FactScreening, since)
-	if err != nil {
-		return found, err
-	}
-	for _, r := range slices.Backward(ran) {
-		switch e := r.Event.(type) {
-		case events.CustomersScreening:
-			if len(found.Runs) == 0 && found.Under == nil {
-				found.Under = &console.RunUnderWay{CustomersScreening: e, At: r.Stored}
-			}
-		case events.CustomersScreened:
-			if len(found.Runs) < casesShown {
-				found.Runs = append(found.Runs, console.Run{CustomersScreened: e, At: r.Stored})
-			}
-		}
-	}
-	return found, nil
 }
