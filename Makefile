@@ -1,4 +1,5 @@
-# run: the whole pipeline in one process. test: every test but those of real processes.
+# run: the whole pipeline in one process. test: every test but those of real processes; at the end it
+# names those that could not run here.
 # check: what CI checks besides. processes: real binaries, killed at random (SCALE=0.1 for less).
 # simulation: 10,000 seeds of the services under simulated faults (SEEDS=n), and its mutants.
 # cluster: the same with three brokers that fail one after another.
@@ -12,6 +13,7 @@ SHELL := bash
 MODULES := events events/examples pkg $(addprefix services/,gateway validator risk accounts notifier ledger usher) $(addprefix deployments/,local kubernetes)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+GOTESTSUM := gotest.tools/gotestsum@v1.13.0
 
 .PHONY: run test check simulation processes cluster mongodb bench fmt tidy images stack stack-local stack-test alerts
 
@@ -19,11 +21,11 @@ run:
 	go run ./services/usher/cmd/usher dev
 
 test:
-	go test -race -timeout 20m work
+	go run $(GOTESTSUM) --format pkgname -- -race -timeout 20m work
 
 simulation:
-	cd services/usher/simulation && SEEDS=$${SEEDS:-10000} go test -count=1 -timeout 60m -run '^TestSimulation$$'
-	cd services/usher && go test -tags process -count=1 -timeout 60m -v -run Mutants ./simulation
+	cd services/usher/simulation && SEEDS=$${SEEDS:-10000} go test -count=1 -timeout 0 -run '^TestSimulation$$'
+	cd services/usher && go test -tags process -count=1 -timeout 0 -v -run Mutants ./simulation
 
 # Every test of a file that is built with the tag, but for those of a cluster.
 CLUSTER := ThreeBrokers|EachServiceNeeds
@@ -47,7 +49,7 @@ bench:
 
 # alerts: the rules and the dashboards by promtool, which comes from Debian's package.
 alerts:
-	promtool=$$(deployments/prometheus/tools.sh) && $$promtool check config deployments/prometheus/prometheus.yml && \
+	promtool=$$(deployments/prometheus/tools.sh) && $$promtool check config deployments/prometheus/prometheus.yml deployments/prometheus/kubernetes.yml && \
 	  $$promtool test rules deployments/prometheus/rules_test.yml && \
 	  cd services/usher && USHER_PROMTOOL=$$promtool go test -count=1 -run PrometheusUnderstands .
 
