@@ -167,6 +167,18 @@ register 5
 complete
 within 60 "StageStopped is over" silent StageStopped validator
 
+# What deployments/README.md tells operators to run. A broker that is started again below reads what
+# the subscriber's addition has written.
+operate() { "${compose[@]}" run --rm "$@" 2>&1; }
+doctored=$(operate operate doctor) || fail "the doctor finds: $doctored"
+urls=secrets/nats-url
+[ "$mode" = single ] || urls=secrets/nats-url-cluster
+operate --user "$(id -u)" -v ./secrets/broker:/broker -v "./$urls/subscriptions:/broker-url:ro" -e NATS_URL_FILE=/broker-url \
+  operate subscribers add d1e2f3a4-b5c6-47d8-9e0f-1a2b3c4d5e6f "audit-$mode" --dir /broker || fail "no subscriber was added"
+"${compose[@]}" kill -s HUP "${brokers[@]}"
+reloaded() { grep -q 'Reloaded: accounts\|Reloaded server configuration' <<<"$("${compose[@]}" logs --no-color n1 2>&1)"; }
+within 20 "the broker knows a subscriber that the command has added" reloaded
+
 # Without its gateway or its only broker nobody can register.
 alone() { [ "$mode" = single ] && { [ "$1" = gateway ] || [ "$1" = n1 ]; }; }
 for victim in risk accounts notifier ledger gateway mongodb "${brokers[@]}"; do

@@ -34,6 +34,7 @@ once mongodb/url printf 'mongodb://usher:%s@mongodb:27017/usher?authSource=usher
 once mongodb/url-local printf 'mongodb://mongodb:27017/usher'
 once grafana-password random
 once token random
+mkdir -p delivery # for the secretFile of tenants whose messages go to a webhook
 
 # The demonstration's tenants, with the token as an administrator of all of them.
 configuration() {

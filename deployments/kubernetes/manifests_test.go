@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	core "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/yaml"
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/bus"
@@ -38,7 +40,7 @@ func TestEveryServiceHasAllThatItNeeds(t *testing.T) {
 			"deployments":        slices.Sorted(maps.Keys(r.deployments)),
 			"disruption budgets": slices.Sorted(maps.Keys(r.budgets)),
 			"scalers":            slices.Sorted(maps.Keys(joined(r.scaled, r.autoscalers))),
-			"service accounts":   slices.DeleteFunc(slices.Sorted(maps.Keys(r.accounts)), func(n string) bool { return n == "topology" }),
+			"service accounts":   slices.DeleteFunc(slices.Sorted(maps.Keys(r.accounts)), func(n string) bool { return n == "topology" || n == "operate" }),
 		} {
 			if !slices.Equal(got, names()) {
 				t.Errorf("%s are %v, want %v", what, got, names())
@@ -85,6 +87,9 @@ func (r rendered) pods() map[string]core.PodSpec {
 	for name, j := range r.jobs {
 		pods["job "+name] = j.Spec.Template.Spec
 	}
+	for name, j := range r.onDemand {
+		pods["on demand "+name] = j.Spec.JobTemplate.Spec.Template.Spec
+	}
 	return pods
 }
 
@@ -113,17 +118,38 @@ func TestPodsMayDoNothingBesidesTheirWork(t *testing.T) {
 				}
 			}
 			for _, v := range pod.Volumes {
-				if v.Secret != nil && (v.Secret.DefaultMode == nil || *v.Secret.DefaultMode != 0o440) {
-					t.Errorf("secret %s of %s can be read by others, or not by it", v.Secret.SecretName, name)
+				var mode *int32
+				switch {
+				case v.Secret != nil:
+					mode = v.Secret.DefaultMode
+				case v.Projected != nil:
+					mode = v.Projected.DefaultMode
+				default:
+					continue
+				}
+				if mode == nil || *mode != 0o440 {
+					t.Errorf("secret %s of %s can be read by others, or not by it", v.Name, name)
 				}
 			}
 		}
 	})
 }
 
+// keyFiles are the keys that a volume takes of a secret. That of a tenant's Fincode clients has as
+// many as there are tenants.
+func keyFiles(secret string, items []core.KeyToPath) (names []string) {
+	if secret == "usher-rsa" {
+		return []string{"rsa"}
+	}
+	for _, item := range items {
+		names = append(names, strings.TrimSuffix(item.Path, ".json"))
+	}
+	return names
+}
+
 // keysOf are the files that a service's code asks for; the others it must not have.
 var keysOf = map[events.Service][]string{
-	events.Gateway:   {"credential.pub", "id", "vault"},
+	events.Gateway:   {"credential.pub", "id", "rsa", "vault"},
 	events.Validator: {"index", "vault"},
 	events.Risk:      {"data", "index", "vault"},
 	events.Accounts:  {"activation", "credential", "data", "index", "vault"},
@@ -137,9 +163,11 @@ func TestEveryServiceHasItsOwnSecretsAndNoOthers(t *testing.T) {
 			var got []string
 			for _, v := range r.deployments[string(service)].Spec.Template.Spec.Volumes {
 				switch {
+				case v.Name == "keys" && v.Secret != nil:
+					got = append(got, keyFiles(v.Secret.SecretName, v.Secret.Items)...)
 				case v.Name == "keys":
-					for _, item := range v.Secret.Items {
-						got = append(got, strings.TrimSuffix(item.Path, ".json"))
+					for _, source := range v.Projected.Sources {
+						got = append(got, keyFiles(source.Secret.Name, source.Secret.Items)...)
 					}
 				case v.Name == "nats" && v.Secret.SecretName != "usher-nats-"+string(service):
 					t.Errorf("%s connects to the broker by %s", service, v.Secret.SecretName)
@@ -255,6 +283,86 @@ func TestNothingIsReachedThatIsNotListed(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestWhatOperatesRunsOnlyWhenAsked(t *testing.T) {
+	each(t, func(t *testing.T, r rendered) {
+		j, ok := r.onDemand["operate"]
+		if !ok || j.Spec.Suspend == nil || !*j.Spec.Suspend {
+			t.Errorf("the clock would run %+v", r.onDemand)
+		}
+	})
+}
+
+// The ports that each service connects to outside the cluster: issuers, mail servers, webhooks.
+var outside = map[events.Service][]int32{events.Gateway: {443}, events.Ledger: {443}, events.Notifier: {465, 587, 443}}
+
+func TestAServiceReachesWhatItsTenantsConfigure(t *testing.T) {
+	each(t, func(t *testing.T, r rendered) {
+		for _, service := range events.Services {
+			var got []int32
+			for _, e := range r.networks[string(service)].Spec.Egress {
+				for _, p := range e.Ports {
+					got = append(got, p.Port.IntVal)
+				}
+			}
+			if !slices.Equal(got, outside[service]) {
+				t.Errorf("%s is let out at %v, want %v", service, got, outside[service])
+			}
+		}
+	})
+}
+
+func TestIngressesServeWhatIsDocumentedAndNothingThatNeedsNoToken(t *testing.T) {
+	each(t, func(t *testing.T, r rendered) {
+		for service, documents := range map[string]string{"gateway": "../../services/gateway/*/openapi.yaml", "ledger": "../../services/ledger/openapi.yaml"} {
+			var prefixes []string
+			for _, p := range r.ingresses[service].Spec.Rules[0].HTTP.Paths {
+				prefixes = append(prefixes, strings.TrimSuffix(p.Path, "/")+"/")
+			}
+			served := func(path string) bool {
+				return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(path+"/", prefix) })
+			}
+			documented := 0
+			for _, path := range documentedPaths(t, documents) {
+				documented++
+				if !served(path) {
+					t.Errorf("%s is not reached at %s", service, path)
+				}
+			}
+			if documented == 0 {
+				t.Errorf("%s documents nothing", service)
+			}
+			for _, path := range []string{"/metrics", "/readyz", "/livez"} {
+				if served(path) {
+					t.Errorf("anybody reads %s of %s", path, service)
+				}
+			}
+		}
+	})
+}
+
+// documentedPaths are those of OpenAPI documents.
+func documentedPaths(t *testing.T, pattern string) (paths []string) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var document struct {
+			Paths map[string]any `json:"paths"`
+		}
+		if err := yaml.Unmarshal(raw, &document); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, slices.Collect(maps.Keys(document.Paths))...)
+	}
+	return paths
 }
 
 func TestTenantsOfTheOverlaysAreGood(t *testing.T) {

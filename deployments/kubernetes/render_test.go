@@ -21,6 +21,7 @@ import (
 type rendered struct {
 	deployments map[string]apps.Deployment
 	jobs        map[string]batch.Job
+	onDemand    map[string]batch.CronJob
 	scaled      map[string]keda.ScaledObject
 	autoscalers map[string]autoscaling.HorizontalPodAutoscaler
 	budgets     map[string]policy.PodDisruptionBudget
@@ -41,7 +42,7 @@ func render(t *testing.T, overlay string) rendered {
 		t.Fatal(err)
 	}
 	r := rendered{
-		map[string]apps.Deployment{}, map[string]batch.Job{}, map[string]keda.ScaledObject{}, map[string]autoscaling.HorizontalPodAutoscaler{},
+		map[string]apps.Deployment{}, map[string]batch.Job{}, map[string]batch.CronJob{}, map[string]keda.ScaledObject{}, map[string]autoscaling.HorizontalPodAutoscaler{},
 		map[string]policy.PodDisruptionBudget{}, map[string]core.Service{}, map[string]core.ServiceAccount{}, map[string]core.ConfigMap{},
 		map[string]networking.NetworkPolicy{}, map[string]networking.Ingress{}, map[string]core.Namespace{},
 	}
@@ -63,6 +64,8 @@ func (r rendered) add(kind, name string, raw []byte) error {
 		return decode(r.deployments, name, raw)
 	case "batch/v1 Job":
 		return decode(r.jobs, name, raw)
+	case "batch/v1 CronJob":
+		return decode(r.onDemand, name, raw)
 	case "keda.sh/v1alpha1 ScaledObject":
 		return decode(r.scaled, name, raw)
 	case "autoscaling/v2 HorizontalPodAutoscaler":
