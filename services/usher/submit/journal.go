@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/gofrs/flock"
 )
 
 // journal is the result file and, in a file beside it, how far it goes. The state is written after
@@ -18,6 +20,7 @@ type journal struct {
 	file  *os.File
 	out   *bufio.Writer
 	count *counter
+	lock  *flock.Flock // of another file beside: one process writes at a time
 }
 
 // state is how far a file was submitted.
@@ -35,6 +38,23 @@ const stateFormat = "submit 1"
 
 // openJournal continues the journal of an earlier run, or begins one. The caller closes it.
 func openJournal(o Options, sum string) (*journal, error) {
+	lock := flock.New(o.Results + ".lock")
+	locked, err := lock.TryLock()
+	if err == nil && !locked {
+		err = fmt.Errorf("%s is being written by another process; wait for its end, or name other results by --results", o.Results)
+	}
+	if err != nil {
+		return nil, err
+	}
+	j, err := continued(o, sum)
+	if err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	j.lock = lock
+	return j, nil
+}
+
+func continued(o Options, sum string) (*journal, error) {
 	j := &journal{path: o.Results + ".state", state: state{Usher: stateFormat, Sum: sum, Tenant: o.Tenant}}
 	raw, err := os.ReadFile(j.path)
 	switch {
@@ -115,4 +135,4 @@ func (j *journal) save() error {
 	return os.Rename(next, j.path)
 }
 
-func (j *journal) close() error { return j.file.Close() }
+func (j *journal) close() error { return errors.Join(j.file.Close(), j.lock.Unlock()) }

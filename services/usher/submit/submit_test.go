@@ -404,3 +404,24 @@ func FuzzRowsAreJSONObjectsOrTellWhyNot(f *testing.F) {
 		}
 	})
 }
+
+func TestOneProcessWritesTheResultsOfAFile(t *testing.T) {
+	o := Options{Results: filepath.Join(t.TempDir(), "results")}
+	first, err := openJournal(o, "sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openJournal(o, "sum"); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("a second one is told %v", err)
+	}
+	if err := first.close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := openJournal(o, "sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.close(); err != nil {
+		t.Error(err)
+	}
+}
