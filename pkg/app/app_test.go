@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/usherhq/usher/events"
+	"github.com/usherhq/usher/pkg/freeport"
 	"github.com/usherhq/usher/pkg/keys"
 	"github.com/usherhq/usher/pkg/store"
 )
@@ -131,12 +132,10 @@ func TestReadinessNamesWhatIsNotReady(t *testing.T) {
 }
 
 func TestServeFinishesTheRequestInProgressAndTakesNoOther(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	l.Close()
 	ctx, stop := context.WithCancel(t.Context())
 	begun, finish := make(chan struct{}), make(chan struct{})
 	served := make(chan error, 1)

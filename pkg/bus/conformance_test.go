@@ -21,6 +21,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/usherhq/usher/pkg/freeport"
 )
 
 // The test binary is also a broker, in a process of its own so that it can be killed: "broker
@@ -104,12 +106,11 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 // the messages.
 func newPubSub(t *testing.T) (inGroup tests.ConsumerGroupPubSubConstructor, restart func() error) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
+	_, port, _ := net.SplitHostPort(addr)
 	dir := t.TempDir()
 	if err := restartBroker(port, dir); err != nil {
 		t.Fatal(err)

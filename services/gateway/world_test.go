@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/app"
 	"github.com/usherhq/usher/pkg/bus"
+	"github.com/usherhq/usher/pkg/freeport"
 	"github.com/usherhq/usher/pkg/keys"
 	"github.com/usherhq/usher/pkg/tenant"
 	"github.com/usherhq/usher/services/gateway/openapi/openapitest"
@@ -86,12 +86,10 @@ func newWorldOf(t testing.TB, prepare func(*gateway), edit ...string) *world {
 	if err := keys.Generate(filepath.Join(dir, "keys")); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	l.Close()
 	settings := map[string]string{
 		"NATS_URL": broker.ClientURL(), "STORE_URL": "sqlite://" + filepath.Join(dir, "store"), "USHER_KEYS": filepath.Join(dir, "keys"),
 		"USHER_CONFIG": filepath.Join(dir, "tenants.yaml"), "GATEWAY_ADDR": addr, "LOG_LEVEL": "error",

@@ -5,10 +5,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	neturl "net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/usherhq/usher/services/usher/submit"
@@ -35,22 +41,20 @@ func TestAFileThatIsInterruptedIsSubmittedOnceAndBadRowsHaveReasons(t *testing.T
 	if err := os.WriteFile(file, content.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"submit", file, "--url", "http://" + d.command.HTTP, "--tenant", cloudVault, "--map", "Given=applicant.givenName", "--map", "Family=applicant.familyName",
+	args := []string{"submit", file, "--tenant", cloudVault, "--map", "Given=applicant.givenName", "--map", "Family=applicant.familyName",
 		"--map", "Born=applicant.birthDate", "--map", "Segment=attributes.segment", "--map", "E-Mail=applicant.email", "--output", "json"}
 
 	ctx, interrupt := context.WithCancel(t.Context())
-	interrupted := make(chan int)
+	defer interrupt()
 	var out, errs bytes.Buffer
-	go func() { interrupted <- execute(ctx, args, &out, &errs) }()
-	d.eventually(waitLong, "some rows are stored", func() bool { return d.known(cloudVault) > 100 })
-	interrupt()
-	if code := <-interrupted; code != exitInterrupted || !strings.Contains(errs.String(), "the same command goes on") {
+	through := interrupting(t, "http://"+d.command.HTTP, rows/3, interrupt)
+	if code := execute(ctx, append(args, "--url", through), &out, &errs); code != exitInterrupted || !strings.Contains(errs.String(), "the same command goes on") {
 		t.Fatalf("interrupted: code %d\n%s%s", code, out.String(), errs.String())
 	}
 
 	out.Reset()
 	errs.Reset()
-	code := execute(t.Context(), append(args, "--outcomes", "--wait", "5m"), &out, &errs)
+	code := execute(t.Context(), append(args, "--url", "http://"+d.command.HTTP, "--outcomes", "--wait", "5m"), &out, &errs)
 	var done submit.Summary
 	if err := json.Unmarshal(out.Bytes(), &done); err != nil {
 		t.Fatalf("%v\n%s%s", err, out.String(), errs.String())
@@ -87,6 +91,43 @@ func TestAFileThatIsInterruptedIsSubmittedOnceAndBadRowsHaveReasons(t *testing.T
 	if n := d.known(cloudVault); n != int64(rows-bad) {
 		t.Errorf("%d registrations for %d rows", n, rows-bad)
 	}
+}
+
+// interrupting is a way to a gateway that hands on so many lines of its answers, then interrupts.
+func interrupting(t *testing.T, gateway string, lines int, interrupt func()) (url string) {
+	t.Helper()
+	to, err := neturl.Parse(gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left atomic.Int64
+	left.Store(int64(lines))
+	way := httputil.NewSingleHostReverseProxy(to)
+	way.FlushInterval = -1
+	way.ErrorLog = log.New(io.Discard, "", 0)
+	way.ModifyResponse = func(r *http.Response) error {
+		r.Body = &counted{r.Body, &left, interrupt}
+		return nil
+	}
+	s := httptest.NewServer(way)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// counted interrupts when no line is left, and hands on no more.
+type counted struct {
+	io.ReadCloser
+	left      *atomic.Int64
+	interrupt func()
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if c.left.Add(-int64(bytes.Count(p[:n], []byte("\n")))) <= 0 {
+		c.interrupt()
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 // known is how many registrations of a tenant the ledger has.

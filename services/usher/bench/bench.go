@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+
+	"github.com/usherhq/usher/pkg/freeport"
 )
 
 // Options say what is measured and how long.
@@ -68,7 +70,7 @@ func (r *run) step(what string, n int64) (progress func(int64), done func()) {
 
 // reference measures the no-op server: requests a second.
 func (r *run) reference(ctx context.Context) error {
-	addr, err := freeAddress()
+	addr, err := freeport.Address()
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/usherhq/usher/events"
+	"github.com/usherhq/usher/pkg/freeport"
 	"github.com/usherhq/usher/pkg/keys"
 	"github.com/usherhq/usher/pkg/tenant"
 	"github.com/usherhq/usher/services/usher/mailsink"
@@ -130,7 +131,7 @@ func separateProcesses(ctx context.Context, bin, dir, store string, env ...strin
 }
 
 func (s *system) add(name string, args ...string) error {
-	ops, err := freeAddress()
+	ops, err := freeport.Address()
 	if err != nil {
 		return err
 	}
@@ -144,7 +145,7 @@ func (s *system) add(name string, args ...string) error {
 
 // addBroker starts the broker, with its profiles where the services have their operations.
 func (s *system) addBroker() error {
-	profiles, err := freeAddress()
+	profiles, err := freeport.Address()
 	if err != nil {
 		return err
 	}
@@ -161,20 +162,11 @@ func (s *system) addBroker() error {
 
 func (s *system) addresses() (err error) {
 	for _, addr := range []*string{&s.gateway, &s.ledger, &s.nats, &s.ops} {
-		if *addr, err = freeAddress(); err != nil {
+		if *addr, err = freeport.Address(); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // await returns once registrations are taken and mails are counted.
