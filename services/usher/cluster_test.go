@@ -20,7 +20,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -103,25 +102,6 @@ func (l *link) pump(from, to net.Conn) {
 	}
 }
 
-var lastPort atomic.Int64
-
-// lastingAddr is one that nobody takes while its process is down: its port is below those that
-// the system gives to outgoing connections.
-func lastingAddr(t *testing.T) string {
-	t.Helper()
-	const lowest, highest = 12_000, 32_000
-	lastPort.CompareAndSwap(0, lowest+rand.Int64N(highest-lowest))
-	for range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", lowest+lastPort.Add(1)%(highest-lowest))
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
-}
-
 func startReplicated(t *testing.T, replicas map[string]int) *replicated {
 	t.Helper()
 	bin, err := built()
@@ -129,11 +109,11 @@ func startReplicated(t *testing.T, replicas map[string]int) *replicated {
 		t.Fatal(err)
 	}
 	r := &replicated{cluster: &cluster{
-		t: t, dir: t.TempDir(), bin: bin, gateway: lastingAddr(t), ledger: lastingAddr(t), processes: map[string]*process{}, report: t.Errorf,
+		t: t, dir: t.TempDir(), bin: bin, gateway: freeAddr(t), ledger: freeAddr(t), processes: map[string]*process{}, report: t.Errorf,
 	}}
 	t.Cleanup(r.stop)
 	for _, name := range []string{"n1", "n2", "n3"} {
-		r.nodes = append(r.nodes, &node{name: name, client: lastingAddr(t), route: lastingAddr(t), monitor: lastingAddr(t)})
+		r.nodes = append(r.nodes, &node{name: name, client: freeAddr(t), route: freeAddr(t), monitor: freeAddr(t)})
 	}
 	r.connectNodes()
 	r.configure()

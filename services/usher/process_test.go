@@ -157,8 +157,8 @@ func TestTheOneProcessPipelineSurvivesBeingKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, dir: t.TempDir(), bin: bin, gateway: lastingAddr(t), ledger: lastingAddr(t), processes: map[string]*process{}, report: t.Errorf}
-	broker := lastingAddr(t)
+	c := &cluster{t: t, dir: t.TempDir(), bin: bin, gateway: freeAddr(t), ledger: freeAddr(t), processes: map[string]*process{}, report: t.Errorf}
+	broker := freeAddr(t)
 	c.natsURL = "nats://" + broker
 	c.env = append(os.Environ(), "USHER_DEV_TOKEN="+testToken, "ACCOUNTS_INSECURE_HASH=true", "ACCOUNTS_ARGON2=m=8,t=1,p=1")
 	data := filepath.Join(c.dir, "data")

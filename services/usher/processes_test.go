@@ -146,9 +146,9 @@ const demonstration = "../../pkg/tenant/demo.yaml"
 func startClusterWith(t *testing.T, bin, tenants string, replicas map[string]int, edit ...string) *cluster {
 	t.Helper()
 	dir := t.TempDir()
-	c := &cluster{t: t, dir: dir, bin: bin, gateway: lastingAddr(t), ledger: lastingAddr(t), processes: map[string]*process{}, report: t.Errorf}
+	c := &cluster{t: t, dir: dir, bin: bin, gateway: freeAddr(t), ledger: freeAddr(t), processes: map[string]*process{}, report: t.Errorf}
 	var err error
-	broker := lastingAddr(t)
+	broker := freeAddr(t)
 	c.natsURL = "nats://" + broker
 	if c.sink, err = mailsink.Start(filepath.Join(dir, "mail")); err != nil {
 		t.Fatal(err)
