@@ -1,5 +1,6 @@
 # run: the whole pipeline in one process. test: every test but those of real processes; at the end it
 # names those that could not run here.
+# RERUN='--rerun-fails=1' repeats what failed, and names it.
 # check: what CI checks besides. processes: real binaries, killed at random (SCALE=0.1 for less).
 # simulation: 10,000 seeds of the services under simulated faults (SEEDS=n), and its mutants.
 # cluster: the same with three brokers that fail one after another.
@@ -13,7 +14,7 @@ SHELL := bash
 MODULES := events events/examples pkg $(addprefix services/,gateway validator risk accounts notifier ledger usher) $(addprefix deployments/,local kubernetes)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
-GOTESTSUM := gotest.tools/gotestsum@v1.13.0
+SUMMED := go run gotest.tools/gotestsum@v1.13.0 --format pkgname $(RERUN)
 
 .PHONY: run test check simulation processes cluster mongodb bench fmt tidy images stack stack-local stack-test alerts
 
@@ -21,7 +22,7 @@ run:
 	go run ./services/usher/cmd/usher dev
 
 test:
-	go run $(GOTESTSUM) --format pkgname -- -race -timeout 20m work
+	$(SUMMED) --packages work -- -race -timeout 20m
 
 simulation:
 	cd services/usher/simulation && SEEDS=$${SEEDS:-10000} go test -count=1 -timeout 0 -run '^TestSimulation$$'
@@ -41,7 +42,7 @@ mongodb:
 	trap 'deployments/mongodb/test-server.sh stop $(dir)' EXIT && \
 	  USHER_TEST_MONGODB=$$(deployments/mongodb/test-server.sh start $(dir) 27099) && export USHER_TEST_MONGODB && \
 	  (cd pkg && go test -race -count=1 -run Mongo ./store) && \
-	  (cd services/usher && go test -count=1 -timeout 20m .) && \
+	  (cd services/usher && $(SUMMED) --packages . -- -count=1 -timeout 20m) && \
 	  SCALE=$${SCALE:-0.1} $(MAKE) processes SKIP='Mutants|WithoutABroker|FullStream|AnUpgrade'
 
 bench:

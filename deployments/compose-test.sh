@@ -174,8 +174,8 @@ doctored=$(operate operate doctor) || fail "the doctor finds: $doctored"
 urls=secrets/nats-url
 [ "$mode" = single ] || urls=secrets/nats-url-cluster
 operate --user "$(id -u)" -v ./secrets/broker:/broker -v "./$urls/subscriptions:/broker-url:ro" -e NATS_URL_FILE=/broker-url \
-  operate subscribers add d1e2f3a4-b5c6-47d8-9e0f-1a2b3c4d5e6f "audit-$mode" --dir /broker || fail "no subscriber was added"
-"${compose[@]}" kill -s HUP "${brokers[@]}"
+  operate subscribers add d1e2f3a4-b5c6-47d8-9e0f-1a2b3c4d5e6f "audit_$mode" --dir /broker || fail "no subscriber was added"
+for _ in 1 2; do "${compose[@]}" kill -s HUP "${brokers[@]}"; done
 reloaded() { grep -q 'Reloaded: accounts\|Reloaded server configuration' <<<"$("${compose[@]}" logs --no-color n1 2>&1)"; }
 within 20 "the broker knows a subscriber that the command has added" reloaded
 
