@@ -365,6 +365,54 @@ func documentedPaths(t *testing.T, pattern string) (paths []string) {
 	return paths
 }
 
+// Debian's promtool knows no Kubernetes, so this reads the file as what finds the pods.
+func TestPrometheusFindsEveryPodUnderTheNameThatAlertsCompare(t *testing.T) {
+	raw, err := os.ReadFile("../prometheus/kubernetes.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		ScrapeConfigs []struct {
+			RelabelConfigs []struct {
+				SourceLabels []string `json:"source_labels"`
+				Regex        string   `json:"regex"`
+				TargetLabel  string   `json:"target_label"`
+			} `json:"relabel_configs"`
+		} `json:"scrape_configs"`
+	}
+	if err := yaml.Unmarshal(raw, &config); err != nil || len(config.ScrapeConfigs) != 1 {
+		t.Fatalf("%d jobs, %v", len(config.ScrapeConfigs), err)
+	}
+	each(t, func(t *testing.T, r rendered) {
+		for name, d := range r.deployments {
+			pod := d.Spec.Template
+			var port string
+			for _, p := range pod.Spec.Containers[0].Ports {
+				if p.ContainerPort == 9090 {
+					port = p.Name
+				}
+			}
+			meta := map[string]string{
+				"__meta_kubernetes_pod_annotation_prometheus_io_scrape": pod.Annotations["prometheus.io/scrape"],
+				"__meta_kubernetes_pod_container_port_name":             port,
+				"__meta_kubernetes_pod_label_app_kubernetes_io_name":    pod.Labels["app.kubernetes.io/name"],
+				"__meta_kubernetes_pod_name":                            name + "-0",
+			}
+			labels := map[string]string{}
+			for _, c := range config.ScrapeConfigs[0].RelabelConfigs {
+				value, known := meta[c.SourceLabels[0]]
+				if !known || c.Regex != "" && value != c.Regex {
+					t.Errorf("%s is not read: %s is %q", name, c.SourceLabels[0], value)
+				}
+				labels[c.TargetLabel] = value
+			}
+			if labels["service"] != name {
+				t.Errorf("%s is known as %q", name, labels["service"])
+			}
+		}
+	})
+}
+
 func TestTenantsOfTheOverlaysAreGood(t *testing.T) {
 	each(t, func(t *testing.T, r rendered) {
 		c, err := tenant.Parse("tenants.yaml", []byte(r.configs["usher-tenants"].Data["tenants.yaml"]))
