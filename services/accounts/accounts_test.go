@@ -254,6 +254,27 @@ func TestACrashBetweenClaimAndHashIsResumed(t *testing.T) {
 	}
 }
 
+func TestAnAccountThatWasChangedWhileItsPasswordWasHashedIsCompletedAllTheSame(t *testing.T) {
+	w := newWorld(t)
+	w.register("r1", "a@example.com", "seven quiet lanterns")
+	e := events.Categorized{Carried: events.Carried{MAC: "mac", Vault: 7}}
+	in := bus.In[events.Categorized]{Record: record("r1", e, noon), Data: e}
+	read := w.reader(t.Context(), in)
+	claimed, err := w.claim(t.Context(), in, read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.accounts.Update(t.Context(), claimed); err != nil {
+		t.Fatal(err)
+	}
+	if completed, err := w.complete(t.Context(), in, claimed, read); err != nil || completed.Value.State != created || completed.Value.Password == "" {
+		t.Errorf("it is %s, has a password: %t, %v", completed.Value.State, completed.Value.Password != "", err)
+	}
+	if a := w.stored("r1"); a.State != created || a.Password == "" || a.NoPassword {
+		t.Errorf("stored is an account that is %s", a.State)
+	}
+}
+
 func TestACredentialThatNeverOpensIsNoReasonToTurnACustomerDown(t *testing.T) {
 	w := newWorld(t)
 	w.register("r1", "a@example.com", "")

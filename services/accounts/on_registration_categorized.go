@@ -145,20 +145,31 @@ func (s *service) complete(ctx context.Context, in bus.In[events.Categorized], s
 	if err := s.complement(&stored.Value); err != nil {
 		return stored, err
 	}
-	stored.Value.NoPassword = password == nil
+	hash, parameters := "", s.hasher.parameters(stored.Value.Argon2)
 	if password != nil {
-		stored.Value.Argon2 = s.hasher.parameters(stored.Value.Argon2)
-		if stored.Value.Password, err = s.hasher.hash(ctx, password, stored.Value.Argon2, false); err != nil {
+		if hash, err = s.hasher.hash(ctx, password, parameters, false); err != nil {
 			return stored, err
 		}
 	}
-	stored.Value.State = created
-	stored.Value.Expiry.begin(s.now())
-	updated, err := s.accounts.Update(ctx, stored)
-	if errors.Is(err, store.ErrConflict) { // another replica was faster; its document counts
-		return s.accounts.Get(ctx, in.Subject.Registration)
+	// Of several replicas the first one's document counts; any other change leaves one to complete.
+	for stored.Value.State == creating {
+		if err := s.complement(&stored.Value); err != nil {
+			return stored, err
+		}
+		if stored.Value.NoPassword = password == nil; password != nil {
+			stored.Value.Password, stored.Value.Argon2 = hash, parameters
+		}
+		stored.Value.State = created
+		stored.Value.Expiry.begin(s.now())
+		updated, err := s.accounts.Update(ctx, stored)
+		if !errors.Is(err, store.ErrConflict) {
+			return updated, err
+		}
+		if stored, err = s.accounts.Get(ctx, in.Subject.Registration); err != nil {
+			return stored, err
+		}
 	}
-	return updated, err
+	return stored, nil
 }
 
 // password opens the sealed password; nil where there is none that can ever be opened. A key

@@ -75,6 +75,9 @@ func (s *service) upgradeAccount(ctx context.Context, d store.Document) error {
 		return errors.New("it is not readable")
 	}
 	v := &a.Value
+	if v.State == creating { // whoever completes it is of this version
+		return nil
+	}
 	if v.State == created && v.Expiry.DueAt == 0 {
 		if err := s.complement(v); err != nil {
 			return err
