@@ -194,7 +194,7 @@ func TestTheDemoListLoads(t *testing.T) {
 func publishedLists(t testing.TB) string {
 	dir := os.Getenv("USHER_SCREENING_LISTS")
 	if dir == "" {
-		t.Skipf("%s could not run: USHER_SCREENING_LISTS names no directory with ofac_*.csv and un_consolidated.xml", t.Name())
+		t.Skipf("NOT RUN: %s. USHER_SCREENING_LISTS names no directory with ofac_*.csv and un_consolidated.xml", t.Name())
 	}
 	return dir
 }

@@ -77,19 +77,37 @@ func (a *api) enter(w http.ResponseWriter, r *http.Request) (tenant.Principal, s
 	return p, id, true
 }
 
+// refused answers for a query that could not be run, and reports whether it did.
+func (a *api) refused(w http.ResponseWriter, r *http.Request, err error) bool {
+	switch {
+	case errors.Is(err, store.ErrCursor):
+		problem(w, http.StatusBadRequest, "malformed", "after is not a cursor of this list; use next of the page before, with the same filters")
+	case err != nil:
+		a.failed(w, r, err)
+	}
+	return err != nil
+}
+
+// asked reads the registration that a path names, or answers why it cannot.
+func (a *api) asked(w http.ResponseWriter, r *http.Request, tenant string) (id string, found registration, ok bool) {
+	id = mux.Vars(r)["id"]
+	found, ok, err := a.model.get(r.Context(), tenant, id)
+	switch {
+	case err != nil:
+		a.failed(w, r, err)
+	case !ok:
+		problem(w, http.StatusNotFound, "not-found", "the tenant has no such registration")
+	}
+	return id, found, ok && err == nil
+}
+
 func (a *api) getRegistration(w http.ResponseWriter, r *http.Request) {
 	p, t, ok := a.enter(w, r)
 	if !ok {
 		return
 	}
-	id := mux.Vars(r)["id"]
-	found, ok, err := a.model.get(r.Context(), t, id)
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
+	id, found, ok := a.asked(w, r, t)
 	if !ok {
-		problem(w, http.StatusNotFound, "not-found", "the tenant has no such registration")
 		return
 	}
 	if !a.told(w, r, p, t, events.RecordAccessed{Purpose: readRegistration, Registration: id}) {
@@ -126,12 +144,7 @@ func (a *api) listRegistrations(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page, next, err := a.model.docs.Find(r.Context(), q)
-	if errors.Is(err, store.ErrCursor) {
-		problem(w, http.StatusBadRequest, "malformed", "after is not a cursor of this list; use next of the page before")
-		return
-	}
-	if err != nil {
-		a.failed(w, r, err)
+	if a.refused(w, r, err) {
 		return
 	}
 	items := make([]item, len(page))

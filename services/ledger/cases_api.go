@@ -1,14 +1,12 @@
 package ledger
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"time"
 
 	"github.com/usherhq/usher/events"
-	"github.com/usherhq/usher/pkg/store"
 )
 
 // tenantCaseView is a tenant-level case without anything of the person.
@@ -64,12 +62,7 @@ func (a *api) listCases(w http.ResponseWriter, r *http.Request, by reviewing) {
 		return
 	}
 	found, next, err := a.cases.list(r.Context(), by.tenant, state, v.Get("after"), limit)
-	if errors.Is(err, store.ErrCursor) {
-		problem(w, http.StatusBadRequest, "malformed", "after is not a cursor of this list; use next of the page before, with the same filters")
-		return
-	}
-	if err != nil {
-		a.failed(w, r, err)
+	if a.refused(w, r, err) {
 		return
 	}
 	views := make([]tenantCaseView, len(found))

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/gorilla/mux"
-
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/bus"
 	"github.com/usherhq/usher/pkg/tenant"
@@ -22,16 +20,11 @@ func (a *api) deletePersonalData(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusForbidden, "forbidden", "only an administrator erases")
 		return
 	}
-	id := mux.Vars(r)["id"]
-	found, ok, err := a.model.get(r.Context(), t, id)
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
+	id, found, ok := a.asked(w, r, t)
 	if !ok {
-		problem(w, http.StatusNotFound, "not-found", "the tenant has no such registration")
 		return
 	}
+	var err error
 	if found.Status != events.StatusErased {
 		err = a.env.Bus.Publish(r.Context(), t, id, events.ErasureRequested{Actor: p.Subject})
 	}

@@ -44,14 +44,8 @@ func (a *api) getMails(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	id := mux.Vars(r)["id"]
-	found, ok, err := a.model.get(r.Context(), t, id)
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
+	id, found, ok := a.asked(w, r, t)
 	if !ok {
-		problem(w, http.StatusNotFound, "not-found", "the tenant has no such registration")
 		return
 	}
 	if !a.told(w, r, p, t, events.RecordAccessed{Purpose: readMails, Registration: id}) {
@@ -165,17 +159,6 @@ func selectionOf(r *http.Request) (s selection, complaint string) {
 		}
 	}
 	return s, ""
-}
-
-// refused answers for a query that could not be run, and reports whether it did.
-func (a *api) refused(w http.ResponseWriter, r *http.Request, err error) bool {
-	switch {
-	case errors.Is(err, store.ErrCursor):
-		problem(w, http.StatusBadRequest, "malformed", "after is not a cursor of this list; use next of the page before")
-	case err != nil:
-		a.failed(w, r, err)
-	}
-	return err != nil
 }
 
 // resendOne answers POST /v1/registrations/{id}/mails:resend with 202: accounts decides what follows.

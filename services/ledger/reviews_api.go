@@ -15,7 +15,6 @@ import (
 
 	"github.com/usherhq/usher/events"
 	"github.com/usherhq/usher/pkg/lists"
-	"github.com/usherhq/usher/pkg/store"
 	"github.com/usherhq/usher/pkg/tenant"
 )
 
@@ -129,12 +128,7 @@ func (a *api) listReviews(w http.ResponseWriter, r *http.Request, by reviewing) 
 		return
 	}
 	found, next, err := a.queue.list(r.Context(), by.tenant, f)
-	if errors.Is(err, store.ErrCursor) {
-		problem(w, http.StatusBadRequest, "malformed", "after is not a cursor of this list; use next of the page before, with the same filters")
-		return
-	}
-	if err != nil {
-		a.failed(w, r, err)
+	if a.refused(w, r, err) {
 		return
 	}
 	views := make([]caseView, len(found))

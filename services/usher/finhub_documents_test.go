@@ -57,7 +57,7 @@ func TestEveryRequestThatTheVendorPrintsIsAcceptedAsPrinted(t *testing.T) {
 		t.Run("document "+p.document+" for "+p.tenant, func(t *testing.T) {
 			dir := os.Getenv("USHER_SEEDS")
 			if dir == "" {
-				t.Skip("USHER_SEEDS is not set: of this document only the copies of its requests were sent")
+				t.Skip("NOT RUN: the document as it is printed. USHER_SEEDS is not set; only the copies of its requests were sent")
 			}
 			requests := requestsIn(t, dir, p.document)
 			if len(requests) < p.requests {

@@ -30,7 +30,7 @@ func publishedLists(t testing.TB) []*lists.List {
 	t.Helper()
 	dir := os.Getenv("USHER_SCREENING_LISTS")
 	if dir == "" {
-		t.Skipf("%s could not run: USHER_SCREENING_LISTS names no directory with ofac_*.csv and un_consolidated.xml", t.Name())
+		t.Skipf("NOT RUN: %s. USHER_SCREENING_LISTS names no directory with ofac_*.csv and un_consolidated.xml", t.Name())
 	}
 	all, err := lists.Load(dir)
 	if err != nil {
